@@ -1,0 +1,77 @@
+#include "progress.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+namespace fedmpi::app {
+
+using checkpoint::Row;
+
+void print_round(const Row& row, const std::string& metric) {
+  using Clock = std::chrono::steady_clock;
+  static Clock::time_point last;
+  const bool evaluated = !std::isnan(row.test_loss) || !std::isnan(row.client_mean);
+  if (!evaluated && Clock::now() - last < std::chrono::seconds(5)) return;
+  last = Clock::now();
+  std::string line = fmt::format("round {:>5}", row.round);
+  if (!std::isnan(row.train_loss)) line += fmt::format("  train loss {:.4f}", row.train_loss);
+  if (!std::isnan(row.test_loss))
+    line += fmt::format("  test loss {:.4f}  test {} {:.4f}", row.test_loss, metric, row.test_metric);
+  if (!std::isnan(row.client_mean))
+    line += fmt::format("  clients' {} {:.4f} (worst {:.4f})", metric, row.client_mean, row.client_worst);
+  if (row.dropped > 0) line += fmt::format("  {} updates dropped", row.dropped);
+  fmt::print(stderr, "{}  {:.3f} s\n", line, row.seconds);
+}
+
+std::string chart(std::span<const Row> history, const std::string& metric) {
+  std::vector<const Row*> points;
+  for (const Row& row : history)
+    if (std::isfinite(row.test_metric)) points.push_back(&row);
+  if (points.size() < 2) return {};
+  constexpr std::size_t kWidth = 60, kHeight = 10;
+  const auto [low, high] = std::minmax_element(points.begin(), points.end(), [](const Row* a, const Row* b) {
+    return a->test_metric < b->test_metric;
+  });
+  const double bottom = (*low)->test_metric, top = (*high)->test_metric;
+  const double first = static_cast<double>(points.front()->round),
+               last = static_cast<double>(points.back()->round);
+  std::vector<std::string> lines(kHeight, std::string(kWidth, ' '));
+  for (const Row* p : points) {
+    const double x = (static_cast<double>(p->round) - first) / (last - first);
+    const double y = top > bottom ? (p->test_metric - bottom) / (top - bottom) : 0.0;
+    lines[kHeight - 1 - static_cast<std::size_t>(std::lround(y * (kHeight - 1)))]
+         [static_cast<std::size_t>(std::lround(x * (kWidth - 1)))] = '*';
+  }
+  std::string text = fmt::format("test {} by round\n", metric);
+  for (std::size_t i = 0; i < kHeight; ++i)
+    text += fmt::format("{:>8.4f} |{}\n", top - (top - bottom) * static_cast<double>(i) / (kHeight - 1),
+                        lines[i]);
+  text += fmt::format("         +{}\n          {:<30.0f}{:>30.0f}\n", std::string(kWidth, '-'), first, last);
+  return text;
+}
+
+std::string time_summary(std::span<const Row> history) {
+  Row sum;
+  for (const Row& r : history) {
+    sum.seconds += r.seconds;
+    sum.seconds_broadcast += r.seconds_broadcast;
+    sum.seconds_train += r.seconds_train;
+    sum.seconds_exchange += r.seconds_exchange;
+    sum.seconds_server += r.seconds_server;
+    sum.seconds_evaluate += r.seconds_evaluate;
+    sum.seconds_checkpoint += r.seconds_checkpoint;
+  }
+  return fmt::format(
+      "{:.2f} s in rounds: training {:.2f}, evaluation {:.2f}, exchange {:.2f}, broadcast {:.2f}, server "
+      "{:.2f}, "
+      "checkpoints {:.2f}",
+      sum.seconds, sum.seconds_train, sum.seconds_evaluate, sum.seconds_exchange, sum.seconds_broadcast,
+      sum.seconds_server, sum.seconds_checkpoint);
+}
+
+}  // namespace fedmpi::app

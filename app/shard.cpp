@@ -1,0 +1,308 @@
+// fedmpi shard: turns a data set into shards, and says who got what.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <numeric>
+
+#include "base/error.hpp"
+#include "commands.hpp"
+#include "data/import/census.hpp"
+#include "data/import/sources.hpp"
+#include "data/import/text.hpp"
+#include "data/partition.hpp"
+#include "data/shard_writer.hpp"
+
+namespace fedmpi::app {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string source, out, files, task;
+  data::SourceOptions input;
+  data::PartitionOptions partition;
+  std::size_t memory_mib = 0;
+};
+
+po::options_description visible_options(Options& o) {
+  po::options_description visible("options");
+  auto add = visible.add_options();
+  add("help,h", "this text");
+  add("out", po::value(&o.out)->value_name("DIR")->required(),
+      "directory for the shards, made if it is missing");
+  add("clients", po::value(&o.partition.clients)->value_name("N"),
+      "number of clients to deal the examples to");
+  add("partition", po::value(&o.partition.partition)->value_name("HOW"),
+      "how to deal them: iid, dirichlet:A, labels:K or natural (default: natural where the input has "
+      "clients, else iid)");
+  add("skew", po::value(&o.partition.skew)->value_name("A")->default_value(0.0, "0"),
+      "unequal sizes: the clients' proportions ~ Dirichlet(A), the smaller A the more unequal; 0 = equal");
+  add("holdout", po::value(&o.partition.holdout)->value_name("F")->default_value(0.0, "0"),
+      "fraction of the examples that become DIR/test.h5");
+  add("files", po::value(&o.files)->value_name("one|client|N")->default_value("one"),
+      "one file for all clients, one per client, or N files of consecutive clients");
+  add("seed", po::value(&o.partition.seed)->value_name("S")->default_value(1), "of everything random");
+  add("test", po::value(&o.input.test)->value_name("FILE"),
+      "test data in a file of its own (csv, libsvm, tff)");
+  add("label", po::value(&o.input.label)->value_name("COLUMN"), "column of the labels (csv)");
+  add("client-column", po::value(&o.input.client_column)->value_name("NAME"),
+      "column of natural clients (csv)");
+  add("task", po::value(&o.task)->value_name("T")->default_value("auto"),
+      "auto, classification or regression (csv, libsvm)");
+  add("features", po::value(&o.input.features)->value_name("N"),
+      "number of features (libsvm; default: largest index)");
+  add("memory", po::value(&o.memory_mib)->value_name("MIB"),
+      "memory for rows, in MiB; what does not fit takes more passes over the input (default: half of the "
+      "machine's)");
+  return visible;
+}
+
+void print_help(const po::options_description& visible) {
+  fmt::print(
+      "usage: fedmpi shard SOURCE --out DIR [options]\n\nWrites DIR/shard-NNNNN.h5 and, where there is test "
+      "data, "
+      "DIR/test.h5.\n\nSOURCE is one of\n");
+  for (const auto& kind : data::source_kinds()) fmt::print("  {:<15} {}\n", kind.usage, kind.summary);
+  fmt::print("\n--partition is one of\n");
+  for (const auto& kind : data::partition_kinds()) fmt::print("  {:<15} {}\n", kind.usage, kind.summary);
+  std::ostringstream text;
+  text << visible;
+  fmt::print(
+      "\n{}\nexamples:\n"
+      "  fedmpi shard idx:mnist --out shards --clients 100 --partition labels:2\n"
+      "  fedmpi shard csv:patients.csv.gz --label outcome --client-column hospital --holdout 0.2 --out "
+      "shards\n"
+      "  fedmpi shard libsvm:a9a --test a9a.t --out shards --clients 80 --skew 1 --files client\n"
+      "  fedmpi shard synthetic:1,1 --out shards --holdout 0.1\n",
+      text.str());
+}
+
+// False when the user asked for help.
+bool parse(int argc, char** argv, Options& o) {
+  const po::options_description visible = visible_options(o);
+  po::options_description all;
+  all.add(visible).add_options()("source", po::value(&o.source));
+  try {
+    po::variables_map given;
+    po::store(po::command_line_parser(argc, argv)
+                  .options(all)
+                  .positional(po::positional_options_description().add("source", 1))
+                  .run(),
+              given);
+    if (given.contains("help")) {
+      print_help(visible);
+      return false;
+    }
+    po::notify(given);
+  } catch (const po::error& e) {
+    fail(ExitCode::usage, "fedmpi shard: {} (fedmpi shard --help lists the options)", e.what());
+  }
+  if (o.source.empty()) fail(ExitCode::usage, "fedmpi shard: expected a SOURCE such as idx:DIR, found none");
+  if (o.task == "classification")
+    o.input.task = data::Task::classification;
+  else if (o.task == "regression")
+    o.input.task = data::Task::regression;
+  else if (o.task != "auto")
+    fail(ExitCode::usage, "--task: expected auto, classification or regression, found '{}'", o.task);
+  o.input.clients = o.partition.clients;
+  o.input.seed = o.partition.seed;
+  return true;
+}
+
+// A line on stderr that follows long work, from its third second on.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (shown_) fmt::print(stderr, "\r{:60}\r", "");
+  }
+  void operator()(const char* what, std::size_t done, std::size_t total) {
+    if (done % 1024 != 0) return;
+    const auto now = Clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::milliseconds(500);
+    shown_ = true;
+    if (total == 0)
+      fmt::print(stderr, "\r{} example {} …", what, done);
+    else
+      fmt::print(stderr, "\r{} … {:3.0f} %", what,
+                 100.0 * static_cast<double>(done) / static_cast<double>(total));
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point next_ = Clock::now() + std::chrono::seconds(2);
+  bool shown_ = false;
+};
+
+// A directory that holds shards of another run would mix two data sets into one.
+void require_no_shards(const fs::path& out) {
+  std::error_code absent;
+  for (const fs::directory_entry& entry : fs::directory_iterator(out, absent)) {
+    const std::string name = entry.path().filename().string();
+    if ((name.starts_with("shard-") && name.ends_with(".h5")) || name == "test.h5" || name == "solution.csv")
+      fail(ExitCode::cannot_create, "{}: already exists; remove it or choose another --out",
+           entry.path().string());
+  }
+}
+
+void create_directory(const fs::path& out) {
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error)
+    fail(ExitCode::cannot_create, "{}: cannot create the directory: {}", out.string(), error.message());
+}
+
+std::vector<std::uint64_t> sizes_of(const data::Assignment& assignment) {
+  std::vector<std::uint64_t> sizes(assignment.clients() + 1);
+  for (const std::uint32_t c : assignment.client) ++sizes[c];
+  sizes.pop_back();  // what is held out
+  return sizes;
+}
+
+std::vector<data::ShardFile> plan_files(const Options& o, const data::Assignment& assignment,
+                                        std::span<const std::uint64_t> sizes) {
+  std::size_t files = 1;
+  if (o.files == "client")
+    files = assignment.clients();
+  else if (o.files != "one") {
+    const std::optional<std::uint64_t> n = data::parse_count(o.files);
+    if (!n) fail(ExitCode::usage, "--files: expected one, client or a number, found '{}'", o.files);
+    files = *n;
+  }
+  const std::vector<std::size_t> counts = data::split_clients(sizes, files);
+  // Names must sort as the clients do, however many there are.
+  const std::size_t digits = std::max<std::size_t>(5, std::to_string(counts.size() - 1).size());
+  std::vector<data::ShardFile> plan;
+  auto name = assignment.names.begin();
+  for (std::size_t f = 0; f < counts.size(); ++f) {
+    const auto end = name + static_cast<std::ptrdiff_t>(counts[f]);
+    plan.push_back({(fs::path(o.out) / fmt::format("shard-{:0{}}.h5", f, digits)).string(), {name, end}});
+    name = end;
+  }
+  return plan;
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "wx");
+  if (file == nullptr)
+    fail(ExitCode::cannot_create, "{}: cannot create: {}", path.string(), std::strerror(errno));
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !written)
+    fail(ExitCode::io, "{}: cannot write: {}", path.string(), std::strerror(errno));
+}
+
+template <class T>
+void print_spread(const char* what, std::vector<T> values) {
+  std::sort(values.begin(), values.end());
+  fmt::print("{:<20} min {}  median {}  max {}\n", what, values.front(), values[values.size() / 2],
+             values.back());
+}
+
+// Distinct labels of each client.
+std::vector<std::size_t> label_variety(const data::Census& census, const data::Assignment& assignment,
+                                       std::span<const std::uint64_t> sizes) {
+  std::vector<std::size_t> begin(sizes.size() + 1);
+  std::partial_sum(sizes.begin(), sizes.end(), begin.begin() + 1);
+  std::vector<std::int32_t> labels(begin.back());
+  std::vector<std::size_t> next = begin;
+  for (std::size_t i = 0; i < census.examples; ++i)
+    if (assignment.client[i] < sizes.size()) labels[next[assignment.client[i]]++] = census.labels[i];
+  std::vector<std::size_t> variety(sizes.size());
+  for (std::size_t c = 0; c < sizes.size(); ++c) {
+    const auto first = labels.begin() + static_cast<std::ptrdiff_t>(begin[c]);
+    const auto last = labels.begin() + static_cast<std::ptrdiff_t>(begin[c + 1]);
+    std::sort(first, last);
+    variety[c] = static_cast<std::size_t>(std::unique(first, last) - first);
+  }
+  return variety;
+}
+
+void print_label_counts(const data::Census& census, const data::Assignment& assignment,
+                        const std::vector<std::string>& names) {
+  constexpr std::size_t kMostShown = 20;
+  std::vector<std::uint64_t> counts(census.classes);
+  for (std::size_t i = 0; i < census.examples; ++i)
+    if (assignment.client[i] < assignment.clients()) ++counts[static_cast<std::size_t>(census.labels[i])];
+  if (counts.size() > kMostShown) return print_spread("examples per label", counts);
+  for (std::size_t k = 0; k < counts.size(); ++k)
+    fmt::print("  label {:<12} {}\n", names.empty() ? std::to_string(k) : fmt::format("{} = {}", k, names[k]),
+               counts[k]);
+}
+
+void report(const Options& o, const data::Schema& schema, const data::Census& census,
+            const data::Assignment& assignment, std::span<const std::uint64_t> sizes, std::size_t files,
+            std::size_t test_examples, const std::vector<std::string>& label_names) {
+  const bool classification = schema.task == data::Task::classification;
+  fmt::print("{}: {} clients in {} file{}, {} examples of {} {} features, {}\n", o.out, sizes.size(), files,
+             files == 1 ? "" : "s", census.examples - assignment.held_out,
+             fmt::join(schema.feature_shape, "×"),
+             schema.type == data::FeatureType::uint8 ? "uint8" : "float32",
+             classification ? fmt::format("{} classes", schema.classes)
+                            : fmt::format("{} target{}", schema.targets, schema.targets == 1 ? "" : "s"));
+  if (test_examples > 0) fmt::print("{}/test.h5: {} test examples\n", o.out, test_examples);
+  print_spread("examples per client", std::vector<std::uint64_t>(sizes.begin(), sizes.end()));
+  if (!classification) return;
+  print_spread("labels per client", label_variety(census, assignment, sizes));
+  print_label_counts(census, assignment, label_names);
+}
+
+std::size_t memory_bytes(const Options& o) {
+  if (o.memory_mib > 0) return o.memory_mib << 20;
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) /
+         2;
+}
+
+}  // namespace
+
+int shard(int argc, char** argv) {
+  Options o;
+  if (!parse(argc, argv, o)) return static_cast<int>(ExitCode::done);
+  require_no_shards(o.out);
+  data::Input input = data::open_source(o.source, o.input);
+  if (input.test != nullptr && o.partition.holdout > 0)
+    fail(ExitCode::usage, "--holdout: {} has test data of its own, so none is held out", o.source);
+
+  ProgressLine line;
+  const data::Progress progress = std::ref(line);
+  const data::Census census = data::take_census(*input.train, progress);
+  data::Schema schema = input.train->schema();
+  schema.classes = std::max(schema.classes, census.classes);
+  std::size_t test_examples = 0;
+  if (input.test != nullptr) {
+    const data::Census test = data::take_census(*input.test, progress);
+    schema.classes = std::max(schema.classes, test.classes);
+    test_examples = test.examples;
+  }
+  if (schema.task == data::Task::classification && schema.classes < 2)
+    fail(ExitCode::bad_data, "{}: expected at least two classes, found one label alone", o.source);
+
+  const data::Assignment assignment = data::assign(census, input.train->client_names(), o.partition);
+  const std::vector<std::uint64_t> sizes = sizes_of(assignment);
+  std::vector<data::ShardFile> files = plan_files(o, assignment, sizes);
+  const std::size_t train_files = files.size();
+  const data::ShardFile test_file{(fs::path(o.out) / "test.h5").string(), {"test"}};
+  if (assignment.held_out > 0) files.push_back(test_file);
+
+  create_directory(o.out);
+  data::ShardWriter writer(schema, memory_bytes(o), progress);
+  writer.write(*input.train, assignment.client, files);
+  if (input.test != nullptr)
+    writer.write(*input.test, std::vector<std::uint32_t>(test_examples, 0), std::span(&test_file, 1));
+  if (!input.solution.empty()) write_text(fs::path(o.out) / "solution.csv", input.solution);
+  writer.commit();
+  report(o, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out,
+         input.label_names);
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace fedmpi::app

@@ -1,0 +1,99 @@
+// fedmpi train: options in, a trained model in the run directory out.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "federation/federation.hpp"
+#include "mpi/communicator.hpp"
+#include "parallel.hpp"
+#include "progress.hpp"
+
+namespace fedmpi::app {
+
+namespace {
+
+using federation::Config;
+
+struct CommandLine {
+  std::string config;
+  bool dry_run = false, help = false;
+  std::vector<std::string> options;
+};
+
+CommandLine parse(int argc, char** argv) {
+  CommandLine line;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--help" || word == "-h")
+      line.help = true;
+    else if (word == "--dry-run")
+      line.dry_run = true;
+    else if (word.starts_with("--config="))
+      line.config = word.substr(9);
+    else if (word == "--config" && i + 1 < argc)
+      line.config = argv[++i];
+    else if (word == "--config")
+      fail(ExitCode::usage, "--config: expected a file, found nothing");
+    else
+      line.options.push_back(word);
+  }
+  return line;
+}
+
+void print_help() {
+  fmt::print(
+      "usage: mpirun -n RANKS fedmpi train [--config FILE] [--section.key VALUE ...] [--dry-run]\n\n"
+      "Rank 0 aggregates, every other rank trains its share of the clients; a single process does both.\n"
+      "--config FILE is an INI file; --section.key VALUE overrides 'key = VALUE' under [section] in it.\n"
+      "--dry-run checks every option, shard and path on every rank and prints the plan.\n"
+      "Exit codes: 0 done, 2 usage, 65 bad data, 70 bug, 73 cannot create output, 74 I/O error,\n"
+      "75 stopped early (go on with --run.resume auto).\n\n{}",
+      Config::help());
+}
+
+void report(const federation::Outcome& outcome) {
+  const checkpoint::Row& last = outcome.history.back();
+  fmt::print("{}", chart(outcome.history, outcome.metric));
+  fmt::print("{}\n", outcome.reason);
+  if (last.test_metric == last.test_metric)
+    fmt::print("final test {} {:.4f}, test loss {:.4f} after round {}\n", outcome.metric, last.test_metric,
+               last.test_loss, last.round);
+  fmt::print("weights sha256 {}\n{}\n", outcome.weights_sha256, time_summary(outcome.history));
+  if (!outcome.checkpoint.empty()) fmt::print("saved {}\n", outcome.checkpoint);
+}
+
+}  // namespace
+
+int train(int argc, char** argv) {
+  // Help needs no MPI; an error here is of one process alone, or the same on all.
+  if (parse(argc, argv).help) {
+    print_help();
+    return 0;
+  }
+  return run_parallel(argc, argv, [&](mpi::Communicator& comm) {
+    CommandLine line;
+    Config config;
+    mpi::collectively(comm, [&] {
+      line = parse(argc, argv);
+      if (!line.config.empty()) config = Config::from_file(line.config);
+      config.apply(line.options);
+    });
+    const federation::Observer observer{
+        .plan = [](const std::string& text) { fmt::print(stderr, "{}", text); },
+        .note = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); },
+        .row = print_round,
+    };
+    if (line.dry_run) {
+      federation::dry_run(comm, config, observer);
+      return 0;
+    }
+    const federation::Outcome outcome = federation::train(comm, config, observer);
+    if (comm.is_root()) report(outcome);
+    return static_cast<int>(outcome.code);
+  });
+}
+
+}  // namespace fedmpi::app

@@ -1,0 +1,31 @@
+#include "aggregate/aggregator.hpp"
+
+#include <array>
+
+#include "base/names.hpp"
+
+namespace fedmpi::aggregate {
+
+namespace {
+
+constexpr std::array<Kind, 3> kKinds = {{
+    {"mean", "weighted mean by the exact sum: same bits for any number of ranks", Need::exact_sum, nullptr},
+    {"float-mean", "weighted mean by MPI's float32 sum: half the bytes", Need::float_sum, nullptr},
+    {"median", "coordinate-wise median, weights ignored (Yin et al. 2018)", Need::individual, median},
+}};
+
+}  // namespace
+
+std::span<const Kind> kinds() { return kKinds; }
+
+const Kind& kind(const Options& options) {
+  if (options.weights != "examples" && options.weights != "equal")
+    fail(ExitCode::usage, "aggregate.weights: '{}' is not known; known are examples, equal", options.weights);
+  return find_by_name(kKinds, options.kind, "aggregate.kind");
+}
+
+std::uint64_t weight(const Options& options, std::uint64_t examples) {
+  return options.weights == "equal" ? std::uint64_t{examples > 0} : examples;
+}
+
+}  // namespace fedmpi::aggregate

@@ -1,0 +1,32 @@
+// The one currency: flat vectors of floats, aligned so that vector instructions start at the same element
+// everywhere. Equal alignment is part of the promise of equal bits: a reduction that peels its first elements
+// up to an alignment boundary sums in an order that depends on the address.
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <vector>
+
+namespace fedmpi {
+
+inline constexpr std::size_t kAlignment = 64;  // bytes: a cache line, an AVX-512 register
+
+template <class T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() = default;
+  template <class U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{kAlignment}));
+  }
+  void deallocate(T* p, std::size_t) noexcept { ::operator delete (p, std::align_val_t{kAlignment}); }
+  bool operator==(const AlignedAllocator&) const = default;
+};
+
+template <class T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+using Vector = AlignedVector<float>;  // parameters, gradients, updates
+
+}  // namespace fedmpi

@@ -1,0 +1,181 @@
+#include "checkpoint/checkpoint.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "hdf5/file.hpp"
+
+namespace fedmpi::checkpoint {
+
+namespace {
+
+constexpr std::uint64_t kVersion = 1;
+constexpr const char* kFormat = "fedmpi-checkpoint";
+
+void sync(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY);
+  const bool ok = fd >= 0 && ::fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!ok) fail(ExitCode::io, "{}: cannot be written to the disk: {}", path, std::strerror(error));
+}
+
+std::vector<std::uint64_t> whole(const std::vector<std::size_t>& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+std::string path_of(const Tensor& t) { return fmt::format("/model/{}/{}", t.layer, t.name); }
+
+// The compound type of a history row, in memory and in the file alike.
+hdf5::Handle row_type(const std::string& metric) {
+  hdf5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(Row)), H5Tclose);
+  for (const Column& c : columns(metric))
+    H5Tinsert(type.get(), c.name.c_str(), c.offset, c.whole ? H5T_NATIVE_UINT64 : H5T_NATIVE_DOUBLE);
+  return type;
+}
+
+void write_file(const Checkpoint& c, const std::string& path) {
+  hdf5::File file = hdf5::File::create(path);
+  const auto integer = [&](const char* name, std::uint64_t value) {
+    file.set_integers(name, std::span(&value, 1));
+  };
+  file.set_text("format", kFormat);
+  integer("version", kVersion);
+  integer("round", c.round);
+  integer("seed", c.seed);
+  file.set_text("git_revision", c.revision);
+  file.set_text("config", c.config);
+  file.set_text("task", c.schema.task == data::Task::classification ? "classification" : "regression");
+  integer("classes", c.schema.classes);
+  integer("targets", c.schema.targets);
+  file.set_integers("feature_shape", whole(c.schema.feature_shape));
+  integer("clients", c.clients);
+  integer("examples", c.examples);
+  file.set_text("roster", c.roster);
+  file.set_number("exponent", c.exponent);
+  file.set_text("weights_sha256", weights_digest(c.parameters));
+  file.set_text("digest", digest(c));
+  std::vector<std::string> order;
+  for (const Tensor& t : c.layout.tensors()) {
+    file.create_dataset<float>(path_of(t), t.shape)
+        .write(0, t.shape[0], std::span<const float>(c.parameters).subspan(t.offset, t.size()));
+    order.push_back(t.layer + "/" + t.name);
+  }
+  file.set_text("tensors", fmt::format("{}", fmt::join(order, " ")), "/model");
+  file.create_group("/server");
+  for (const auto& [name, values] : c.server)
+    file.create_dataset<float>("/server/" + name, {values.size()})
+        .write(0, values.size(), std::span<const float>(values));
+  const hdf5::Handle type = row_type(metric_name(c.schema.task));
+  file.create_dataset("/history", {c.history.size()}, type.get())
+      .write_rows(type.get(), 0, c.history.size(), c.history.data(), c.history.size());
+  file.close();
+}
+
+void read_model(const hdf5::File& file, Checkpoint& c) {
+  const std::string order = file.text("tensors", "/model");
+  for (std::size_t begin = 0; begin < order.size();) {
+    const std::size_t end = std::min(order.find(' ', begin), order.size()), slash = order.find('/', begin);
+    if (slash >= end) file.refuse("/model", "layer/tensor names", order);
+    const std::string layer = order.substr(begin, slash - begin),
+                      name = order.substr(slash + 1, end - slash - 1);
+    const hdf5::Dataset dataset = file.dataset("/model/" + layer + "/" + name);
+    if (dataset.shape().empty() || dataset.shape().size() > 2)
+      dataset.refuse("one or two dimensions", "others");
+    const Tensor tensor = c.layout.tensors()[c.layout.add(layer, name, dataset.shape())];
+    c.parameters.resize(c.layout.size());
+    dataset.read(0, dataset.rows(), std::span<float>(c.parameters).subspan(tensor.offset, tensor.size()));
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+
+std::string revision() { return FEDMPI_REVISION; }
+
+std::string metric_name(data::Task task) { return task == data::Task::classification ? "accuracy" : "rmse"; }
+
+std::string weights_digest(std::span<const float> parameters) { return Digest().add(parameters).hex(); }
+
+std::string digest(const Checkpoint& c) {
+  Digest d;
+  const auto integers = [&](std::initializer_list<std::uint64_t> values) {
+    d.add(std::span<const std::uint64_t>(values.begin(), values.size()));
+  };
+  integers({kVersion, c.round, c.seed, c.schema.classes, c.schema.targets, c.clients, c.examples,
+            static_cast<std::uint64_t>(c.exponent), c.schema.task == data::Task::classification ? 0u : 1u,
+            c.history.size()});
+  d.add(fmt::format("{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster,
+                    fmt::join(c.schema.feature_shape, ",")));
+  for (const Tensor& t : c.layout.tensors())
+    d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
+  d.add(std::span<const float>(c.parameters));
+  for (const auto& [name, values] : c.server) d.add(name).add(std::span<const float>(values));
+  d.add(std::span<const Row>(c.history));
+  return d.hex();
+}
+
+void write(const Checkpoint& checkpoint, const std::string& path) {
+  const std::string partial = path + ".partial";
+  std::remove(partial.c_str());
+  try {
+    write_file(checkpoint, partial);
+    sync(partial);
+    if (digest(read(partial)) != digest(checkpoint))
+      fail(ExitCode::io, "{}: reads back differently from what was written", partial);
+    if (std::rename(partial.c_str(), path.c_str()) != 0)
+      fail(ExitCode::io, "{}: cannot be renamed to {}: {}", partial, path, std::strerror(errno));
+  } catch (const Error& error) {
+    std::remove(partial.c_str());
+    // What cannot be read back was not written well: to the caller this is an output error.
+    if (error.code() == ExitCode::bad_data) fail(ExitCode::io, "{}", error.what());
+    throw;
+  }
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  sync(directory.empty() ? "." : directory);
+}
+
+Checkpoint read(const std::string& path) {
+  const hdf5::File file = hdf5::File::open(path);
+  const std::string format = file.has_attribute("format") ? file.text("format") : "none";
+  if (format != kFormat) file.refuse("/", fmt::format("format '{}'", kFormat), "'" + format + "'");
+  if (const auto v = file.integers("version"); v[0] != kVersion)
+    file.refuse("/", fmt::format("version {}", kVersion), std::to_string(v[0]));
+  Checkpoint c;
+  c.round = file.integers("round")[0];
+  c.seed = file.integers("seed")[0];
+  c.revision = file.text("git_revision");
+  c.config = file.text("config");
+  c.schema.task = file.text("task") == "classification" ? data::Task::classification : data::Task::regression;
+  c.schema.classes = file.integers("classes")[0];
+  c.schema.targets = file.integers("targets")[0];
+  const auto shape = file.integers("feature_shape");
+  c.schema.feature_shape.assign(shape.begin(), shape.end());
+  c.clients = file.integers("clients")[0];
+  c.examples = file.integers("examples")[0];
+  c.roster = file.text("roster");
+  c.exponent = static_cast<int>(file.number("exponent"));
+  read_model(file, c);
+  for (const std::string& name : file.children("/server")) {
+    const auto values = file.dataset("/server/" + name).read_all<float>();
+    c.server.emplace_back(name, Vector(values.begin(), values.end()));
+  }
+  const hdf5::Dataset history = file.dataset("/history");
+  c.history.resize(history.rows());
+  history.read_compound(row_type(metric_name(c.schema.task)).get(),
+                        std::as_writable_bytes(std::span(c.history)));
+  if (file.text("digest") != digest(c))
+    file.refuse("/", "contents that match the digest", "others: the file is damaged");
+  return c;
+}
+
+}  // namespace fedmpi::checkpoint

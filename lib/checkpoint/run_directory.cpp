@@ -1,0 +1,101 @@
+#include "checkpoint/run_directory.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.hpp"
+
+namespace fedmpi::checkpoint {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void replace_file(const std::string& path, const std::string& text) {
+  const std::string partial = path + ".partial";
+  std::ofstream file(partial);
+  file << text;
+  file.close();
+  if (!file || std::rename(partial.c_str(), path.c_str()) != 0)
+    fail(ExitCode::cannot_create, "{}: cannot be written: {}", path, std::strerror(errno));
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move(path)), keep_(keep) {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot be created: {}", path_, error.message());
+  const std::string probe = path_ + "/.probe";
+  std::ofstream file(probe);
+  file << "probe";
+  file.close();
+  const bool written = static_cast<bool>(file);
+  fs::remove(probe, error);
+  if (!written)
+    fail(ExitCode::cannot_create, "run.dir: {} cannot be written: {}", path_, std::strerror(errno));
+}
+
+std::vector<std::string> RunDirectory::checkpoints() const {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("checkpoint-") && name.ends_with(".h5")) files.push_back(entry.path().string());
+  }
+  // By length first, so that round 1,000,000 comes after round 999,999.
+  std::sort(files.begin(), files.end(), [](const std::string& a, const std::string& b) {
+    return a.size() != b.size() ? a.size() < b.size() : a < b;
+  });
+  return files;
+}
+
+std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const std::string&)>& note) const {
+  std::vector<std::string> files = checkpoints();
+  if (files.empty()) return std::nullopt;
+  for (; !files.empty(); files.pop_back()) {
+    try {
+      return read(files.back());
+    } catch (const Error& error) {
+      note(fmt::format("{}; trying the checkpoint before it", error.what()));
+    }
+  }
+  fail(ExitCode::bad_data, "run.resume: {} holds checkpoints, and none of them is whole", path_);
+}
+
+void RunDirectory::write_config(const std::string& ini) const { replace_file(path_ + "/config.ini", ini); }
+
+void RunDirectory::begin_history(std::span<const Column> columns, std::span<const Row> rows) {
+  columns_.assign(columns.begin(), columns.end());
+  std::string text = csv_header(columns_);
+  for (const Row& row : rows) text += csv_line(columns_, row);
+  replace_file(path_ + "/history.csv", text);
+  history_.open(path_ + "/history.csv", std::ios::app);
+}
+
+void RunDirectory::append_history(const Row& row) {
+  history_ << csv_line(columns_, row) << std::flush;
+  if (!history_) fail(ExitCode::io, "{}/history.csv: cannot be written: {}", path_, std::strerror(errno));
+}
+
+std::string RunDirectory::save(const Checkpoint& checkpoint) {
+  const std::string name = fmt::format("checkpoint-{:06}.h5", checkpoint.round);
+  const std::string file = path_ + "/" + name;
+  write(checkpoint, file);
+
+  std::error_code error;
+  const std::string link = path_ + "/latest.h5.partial";
+  fs::remove(link, error);
+  fs::create_symlink(name, link, error);
+  if (!error) fs::rename(link, path_ + "/latest.h5", error);
+  if (error) fail(ExitCode::io, "{}/latest.h5: cannot be pointed at {}: {}", path_, name, error.message());
+
+  const std::vector<std::string> files = checkpoints();
+  for (std::size_t i = 0; i + keep_ < files.size(); ++i) fs::remove(files[i], error);
+  return file;
+}
+
+}  // namespace fedmpi::checkpoint

@@ -1,0 +1,40 @@
+// The directory of a run: config.ini, history.csv, checkpoint-NNNNNN.h5 and latest.h5, a link to the newest.
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.hpp"
+
+namespace fedmpi::checkpoint {
+
+class RunDirectory {
+ public:
+  // Creates the directory and proves that it can be written; Error(cannot_create).
+  RunDirectory(std::string path, std::size_t keep);
+
+  const std::string& path() const { return path_; }
+  std::vector<std::string> checkpoints() const;  // ascending by round
+
+  // The newest checkpoint that is whole; each damaged one is told to `note`. None at all: nothing. Some, but
+  // all damaged: Error(bad_data).
+  std::optional<Checkpoint> newest(const std::function<void(const std::string&)>& note) const;
+
+  void write_config(const std::string& ini) const;
+  void begin_history(std::span<const Column> columns, std::span<const Row> rows);  // replaces history.csv
+  void append_history(const Row& row);
+  // Writes checkpoint-NNNNNN.h5, points latest.h5 at it, and removes all but the newest `keep`.
+  std::string save(const Checkpoint& checkpoint);
+
+ private:
+  std::string path_;
+  std::size_t keep_;
+  std::vector<Column> columns_;
+  std::ofstream history_;
+};
+
+}  // namespace fedmpi::checkpoint

@@ -1,0 +1,78 @@
+#include "client/algorithm.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.hpp"
+#include "base/names.hpp"
+
+namespace fedmpi::client {
+
+namespace {
+
+// Examples per block where a whole client is one batch: enough to keep the kernels busy.
+constexpr std::size_t kBlockRows = 256;
+
+std::size_t block_rows(const Options& options, std::size_t largest_client) {
+  const std::size_t batch = static_cast<std::size_t>(options.batch);
+  return std::min(batch == 0 ? kBlockRows : batch, std::max<std::size_t>(1, largest_client));
+}
+
+constexpr std::array<Kind, 2> kAlgorithms = {{
+    {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)", make_fedsgd},
+    {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)", make_fedavg},
+}};
+
+void require(bool holds, const char* option, const char* expected, double found) {
+  if (!holds) fail(ExitCode::usage, "client.{}: expected {}, found {}", option, expected, found);
+}
+
+}  // namespace
+
+std::span<const Kind> algorithms() { return kAlgorithms; }
+
+std::unique_ptr<Algorithm> make(const model::Model& model, const Options& options) {
+  const Kind& kind = find_by_name(kAlgorithms, options.algorithm, "client.algorithm");
+  require(options.epochs >= 1, "epochs", "1 or more", static_cast<double>(options.epochs));
+  require(options.steps >= 0, "steps", "0 or more", static_cast<double>(options.steps));
+  require(options.batch >= 0, "batch", "0 (all) or more", static_cast<double>(options.batch));
+  require(options.lr > 0 && std::isfinite(options.lr), "lr", "a positive number", options.lr);
+  require(options.lr_decay > 0 && options.lr_decay <= 1, "lr-decay", "a number above 0 and up to 1",
+          options.lr_decay);
+  require(options.momentum >= 0 && options.momentum < 1, "momentum", "a number from 0 to below 1",
+          options.momentum);
+  require(options.weight_decay >= 0, "weight-decay", "0 or more", options.weight_decay);
+  return kind.make(model, options);
+}
+
+double learning_rate(const Options& options, std::uint64_t round) {
+  return options.lr * std::pow(options.lr_decay, static_cast<double>(round - 1));
+}
+
+Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,
+               std::size_t largest_client)
+    : parameters(model.layout().size()),
+      gradient(model.layout().size()),
+      velocity(options.momentum > 0 ? model.layout().size() : 0),
+      batch(schema, block_rows(options, largest_client)),
+      workspace(model.workspace(batch.rows)) {
+  order.reserve(largest_client);
+}
+
+double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
+                     std::span<const std::uint32_t> order, std::span<const float> parameters,
+                     Worker& worker) {
+  std::fill(worker.gradient.begin(), worker.gradient.end(), 0.0F);
+  const float weight = 1.0F / static_cast<float>(order.size());
+  model::Score score;
+  for (std::size_t i = 0; i < order.size(); i += worker.batch.rows) {
+    const auto part = order.subspan(i, std::min(worker.batch.rows, order.size() - i));
+    const data::Batch batch = examples.block->gather(examples.first, part, worker.batch);
+    score += model.add_gradient(parameters, batch, weight, worker.gradient, *worker.workspace);
+  }
+  model.add_penalty_gradient(parameters, worker.gradient);
+  return score.loss / static_cast<double>(order.size());
+}
+
+}  // namespace fedmpi::client

@@ -1,0 +1,75 @@
+// FedAvg: some epochs or steps of minibatch SGD from the global model; the update is where they lead. McMahan
+// et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data", algorithm 1.
+#include <algorithm>
+#include <numeric>
+
+#include "base/random.hpp"
+#include "client/algorithm.hpp"
+
+namespace fedmpi::client {
+
+namespace {
+
+class FedAvg : public Algorithm {
+ public:
+  FedAvg(const model::Model& model, const Options& options) : model_(model), options_(options) {}
+
+  double train(const Assignment& a, Worker& worker) const override {
+    std::copy(a.global.begin(), a.global.end(), worker.parameters.begin());
+    std::fill(worker.velocity.begin(), worker.velocity.end(), 0.0F);
+    worker.order.resize(a.examples.size);
+    std::iota(worker.order.begin(), worker.order.end(), 0u);
+
+    const std::size_t n = a.examples.size;
+    const std::size_t batch = options_.batch == 0 ? n : std::min(n, static_cast<std::size_t>(options_.batch));
+    const std::size_t per_epoch = (n + batch - 1) / batch;
+    const std::size_t steps = options_.steps > 0 ? static_cast<std::size_t>(options_.steps)
+                                                 : per_epoch * static_cast<std::size_t>(options_.epochs);
+    const float lr = static_cast<float>(learning_rate(options_, a.round));
+    Stream stream(a.seed, Purpose::order, a.round, a.examples.id);
+    double loss = 0.0;
+    std::size_t seen = 0;
+    for (std::size_t step = 0; step < steps; ++step) {
+      const std::size_t begin = step % per_epoch * batch;
+      if (begin == 0) stream.shuffle(std::span(worker.order));
+      const auto part =
+          std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(batch, n - begin));
+      loss += static_cast<double>(part.size()) *
+              mean_gradient(model_, a.examples, part, worker.parameters, worker);
+      seen += part.size();
+      descend(lr, worker);
+    }
+    for (std::size_t j = 0; j < worker.parameters.size(); ++j) worker.parameters[j] -= a.global[j];
+    return loss / static_cast<double>(seen);
+  }
+
+ private:
+  // v ← μ v + (g + λ w);  w ← w - η v
+  void descend(float lr, Worker& worker) const {
+    const float decay = static_cast<float>(options_.weight_decay);
+    const float momentum = static_cast<float>(options_.momentum);
+    float* w = worker.parameters.data();
+    const float* g = worker.gradient.data();
+    float* v = worker.velocity.data();
+    const std::size_t d = worker.parameters.size();
+    if (worker.velocity.empty()) {
+      for (std::size_t j = 0; j < d; ++j) w[j] -= lr * (g[j] + decay * w[j]);
+    } else {
+      for (std::size_t j = 0; j < d; ++j) {
+        v[j] = momentum * v[j] + (g[j] + decay * w[j]);
+        w[j] -= lr * v[j];
+      }
+    }
+  }
+
+  const model::Model& model_;
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Algorithm> make_fedavg(const model::Model& model, const Options& options) {
+  return std::make_unique<FedAvg>(model, options);
+}
+
+}  // namespace fedmpi::client

@@ -1,0 +1,60 @@
+#include "data/placement.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <queue>
+#include <utility>
+
+namespace fedmpi::data {
+
+namespace {
+
+// Cuts one file into about `pieces` runs of clients of nearly equal cost; a run has at least one client.
+void cut(std::uint64_t file, std::span<const std::uint64_t> sizes, std::size_t pieces,
+         std::vector<Unit>& units) {
+  const std::uint64_t total = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+  const std::uint64_t share = std::max<std::uint64_t>(1, (total + pieces - 1) / pieces);
+  for (std::size_t c = 0; c < sizes.size();) {
+    Unit unit{file, c, 0, 0, 0};
+    do unit.examples += sizes[c++];
+    while (c < sizes.size() && unit.examples + sizes[c] / 2 < share);
+    unit.clients = c - unit.first_client;
+    units.push_back(unit);
+  }
+}
+
+}  // namespace
+
+std::vector<Unit> place(const std::vector<std::vector<std::uint64_t>>& sizes, std::size_t participants) {
+  std::vector<Unit> units;
+  if (sizes.size() >= participants) {
+    for (std::size_t f = 0; f < sizes.size(); ++f) cut(f, sizes[f], 1, units);
+  } else {
+    std::uint64_t total = 0;
+    for (const auto& s : sizes) total = std::accumulate(s.begin(), s.end(), total);
+    // Eight pieces a participant, so that the largest-first rule evens out within a few per cent.
+    const std::uint64_t share = std::max<std::uint64_t>(1, total / (8 * participants));
+    for (std::size_t f = 0; f < sizes.size(); ++f) {
+      const std::uint64_t of_file = std::accumulate(sizes[f].begin(), sizes[f].end(), std::uint64_t{0});
+      cut(f, sizes[f], std::max<std::uint64_t>(1, of_file / share), units);
+    }
+  }
+
+  std::vector<std::size_t> order(units.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return units[a].examples > units[b].examples; });
+  using Load = std::pair<std::uint64_t, std::size_t>;  // examples so far, participant
+  std::priority_queue<Load, std::vector<Load>, std::greater<>> loads;
+  for (std::size_t p = 0; p < participants; ++p) loads.emplace(0, p);
+  for (const std::size_t u : order) {
+    auto [load, p] = loads.top();
+    loads.pop();
+    units[u].participant = p;
+    loads.emplace(load + std::max<std::uint64_t>(1, units[u].examples), p);
+  }
+  return units;
+}
+
+}  // namespace fedmpi::data

@@ -1,0 +1,16 @@
+#include "data/schema.hpp"
+
+#include <functional>
+#include <numeric>
+
+namespace fedmpi::data {
+
+std::size_t Schema::features() const {
+  return std::accumulate(feature_shape.begin(), feature_shape.end(), std::size_t{1}, std::multiplies<>());
+}
+
+std::size_t Schema::row_bytes() const {
+  return features() * (type == FeatureType::uint8 ? 1 : sizeof(float));
+}
+
+}  // namespace fedmpi::data

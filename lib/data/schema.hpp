@@ -1,0 +1,35 @@
+// What the examples of a data set look like. Every shard of a federation has the same schema.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fedmpi::data {
+
+enum class Task { classification, regression };
+enum class FeatureType { uint8, float32 };  // as stored; uint8 stays uint8 in memory
+
+struct Schema {
+  Task task = Task::classification;
+  std::size_t classes = 0;                 // classification; 0 = to be inferred from the largest label
+  std::size_t targets = 1;                 // regression: numbers per label
+  std::vector<std::size_t> feature_shape;  // of one example, row-major
+  FeatureType type = FeatureType::float32;
+  float scale = 1.0F, offset = 0.0F;  // feature = stored · scale + offset; stored is uint8
+
+  std::size_t features() const;   // numbers per example
+  std::size_t row_bytes() const;  // stored bytes of one example's features
+};
+
+// One example as an importer hands it on. The spans live until the next example is asked for.
+struct Example {
+  std::span<const std::byte> features;  // Schema::row_bytes() bytes of the stored type
+  std::int32_t label = 0;               // classification: 0 … classes-1
+  std::span<const float> target;        // regression: Schema::targets numbers
+  std::uint64_t client = 0;  // index into Source::client_names(); 0 where there are no natural clients
+};
+
+}  // namespace fedmpi::data

@@ -1,0 +1,121 @@
+#include "data/shard_native.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace fedmpi::data {
+
+namespace {
+
+constexpr std::uint64_t kVersion = 1;
+
+std::string text_of(const std::vector<std::size_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, " × "));
+}
+
+}  // namespace
+
+NativeShard::NativeShard(hdf5::File file)
+    : Shard(file.path()),
+      file_(std::move(file)),
+      features_(file_.dataset("/features")),
+      labels_(file_.dataset("/labels")) {
+  read_header();
+}
+
+void NativeShard::read_header() {
+  const std::string format = file_.has_attribute("format") ? file_.text("format") : "none";
+  if (format != "fedmpi-shard") file_.refuse("/", "format 'fedmpi-shard'", "'" + format + "'");
+  if (const auto v = file_.integers("version"); v[0] != kVersion)
+    file_.refuse("/", fmt::format("version {}", kVersion), std::to_string(v[0]));
+  const std::string task = file_.text("task");
+  if (task != "classification" && task != "regression")
+    file_.refuse("/", "task 'classification' or 'regression'", "'" + task + "'");
+  schema_.task = task == "classification" ? Task::classification : Task::regression;
+
+  const auto& shape = features_.shape();
+  if (shape.size() < 2) features_.refuse("the shape [examples × features]", text_of(shape));
+  const std::size_t rows = shape[0];
+  schema_.feature_shape.assign(shape.begin() + 1, shape.end());
+  if (file_.has_attribute("feature_shape")) {
+    const auto declared = file_.integers("feature_shape");
+    schema_.feature_shape.assign(declared.begin(), declared.end());
+  }
+  if (schema_.features() != features_.row_size())
+    features_.refuse(fmt::format("{} features as feature_shape declares", schema_.features()),
+                     std::to_string(features_.row_size()));
+  if (rows == 0 || schema_.features() == 0)
+    features_.refuse("at least one example and feature", text_of(shape));
+
+  const bool bytes =
+      features_.element_class() == hdf5::ElementClass::integer && features_.element_bytes() == 1;
+  if (!bytes && !(features_.element_class() == hdf5::ElementClass::real && features_.element_bytes() == 4))
+    features_.refuse("uint8 or float32", "another element type");
+  schema_.type = bytes ? FeatureType::uint8 : FeatureType::float32;
+  if (bytes) {
+    if (file_.has_attribute("scale", "/features"))
+      schema_.scale = static_cast<float>(file_.number("scale", "/features"));
+    if (file_.has_attribute("offset", "/features"))
+      schema_.offset = static_cast<float>(file_.number("offset", "/features"));
+  }
+
+  if (labels_.rows() != rows || labels_.shape().empty())
+    labels_.refuse(fmt::format("{} rows as /features has", rows), text_of(labels_.shape()));
+  if (schema_.task == Task::classification) {
+    if (labels_.element_class() != hdf5::ElementClass::integer || labels_.row_size() != 1)
+      labels_.refuse("one integer per example", "another type or shape");
+    if (file_.has_attribute("classes"))
+      schema_.classes = file_.integers("classes")[0];
+    else {
+      classes_inferred_ = true;
+      for (const std::int32_t label : labels_.read_all<std::int32_t>())
+        schema_.classes = std::max(schema_.classes, static_cast<std::size_t>(std::max(label, 0)) + 1);
+    }
+    if (schema_.classes < 2 || schema_.classes > 1'000'000)
+      file_.refuse("/", "from 2 to 1,000,000 classes", std::to_string(schema_.classes));
+  } else {
+    if (labels_.element_class() != hdf5::ElementClass::real)
+      labels_.refuse("floating-point labels", "another type");
+    schema_.targets = labels_.row_size();
+  }
+  read_offsets(rows);
+}
+
+// A file without clients/offsets holds one client.
+void NativeShard::read_offsets(std::size_t rows) {
+  if (!file_.has("/clients") || !file_.has("/clients/offsets")) {
+    offsets_ = {0, rows};
+    return;
+  }
+  const hdf5::Dataset offsets = file_.dataset("/clients/offsets");
+  if (offsets.shape().size() != 1 || offsets.rows() < 2 ||
+      offsets.element_class() != hdf5::ElementClass::integer)
+    offsets.refuse("a list of at least two whole numbers", text_of(offsets.shape()));
+  offsets_ = offsets.read_all<std::uint64_t>();
+  if (offsets_.front() != 0 || offsets_.back() != rows || !std::is_sorted(offsets_.begin(), offsets_.end()))
+    offsets.refuse(fmt::format("rising row numbers from 0 to {}", rows), "others");
+  if (file_.has("/clients/names")) {
+    const hdf5::Dataset names = file_.dataset("/clients/names");
+    if (names.rows() != clients() || names.element_class() != hdf5::ElementClass::text)
+      names.refuse(fmt::format("{} strings", clients()), text_of(names.shape()));
+  }
+}
+
+std::string NativeShard::client_name(std::size_t client) const {
+  if (!file_.has("/clients") || !file_.has("/clients/names")) return fmt::format("{}", client);
+  return file_.dataset("/clients/names").read_strings(client, 1)[0];
+}
+
+void NativeShard::read_rows(std::size_t first, std::size_t count, Block& block) const {
+  if (schema_.type == FeatureType::uint8)
+    features_.read(first, count, std::span(block.bytes));
+  else
+    features_.read(first, count, std::span<float>(block.numbers));
+  if (schema_.task == Task::classification)
+    labels_.read(first, count, std::span(block.labels));
+  else
+    labels_.read(first, count, std::span<float>(block.targets));
+}
+
+}  // namespace fedmpi::data

@@ -1,0 +1,23 @@
+// A file of TensorFlow Federated, read as it is: one group per client, clients in alphabetical order.
+#pragma once
+
+#include "data/shard.hpp"
+#include "data/tff.hpp"
+#include "hdf5/file.hpp"
+
+namespace fedmpi::data {
+
+class TffShard : public Shard {
+ public:
+  explicit TffShard(hdf5::File file);
+  std::string client_name(std::size_t client) const override { return names_[client]; }
+
+ private:
+  void read_rows(std::size_t first, std::size_t count, Block& block) const override;
+
+  hdf5::File file_;
+  TffLayout layout_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace fedmpi::data

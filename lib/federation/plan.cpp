@@ -1,0 +1,69 @@
+#include "federation/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace fedmpi::federation {
+
+namespace {
+
+std::string bytes(double n) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; n >= 1024.0 && unit + 1 < kUnits.size(); ++unit) n /= 1024.0;
+  return fmt::format("{:.{}f} {}", n, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+}  // namespace
+
+std::string describe_plan(mpi::Communicator& comm, const Config& config, const Roster& roster,
+                          const model::Model& model, const aggregate::Exchange& exchange, double cohort) {
+  const double d = static_cast<double>(model.layout().size());
+  const double p = static_cast<double>(participants(comm));
+  const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
+  const bool trains = participant_index(comm) >= 0;
+  // The model, then per thread a local model, a gradient and a velocity; at rank 0 update and optimizer
+  // state.
+  const double vectors =
+      1.0 +
+      (trains ? static_cast<double>(config.federation.threads) * (config.client.momentum > 0 ? 3.0 : 2.0)
+              : 0.0) +
+      (comm.is_root() ? 4.0 : 0.0);
+  const std::array<std::uint64_t, 2> mine = {static_cast<std::uint64_t>(vectors * d * sizeof(float)) +
+                                                 roster.mine.memory() + exchange.memory(per_rank),
+                                             [&] {
+                                               std::uint64_t examples = 0;
+                                               for (const data::Block& b : roster.mine.blocks())
+                                                 examples += b.rows;
+                                               return examples;
+                                             }()};
+  const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
+  if (!comm.is_root()) return {};
+  std::uint64_t memory = 0, most = 0, least = UINT64_MAX;
+  for (std::size_t r = 0; r * 2 < all.size(); ++r) {
+    memory = std::max(memory, all[2 * r]);
+    if (all.size() > 2 && r == 0) continue;  // rank 0 holds no examples
+    most = std::max(most, all[2 * r + 1]);
+    least = std::min(least, all[2 * r + 1]);
+  }
+  const std::string states = config.server.optimizer == "sgd" ? "" : " and optimizer state";
+  return fmt::format(
+      "data         {} clients, {} examples in {} {}{}; test shard {}\n"
+      "ranks        {} {}, {} to {} examples each; {} {}\n"
+      "model        {}, {} parameters\n"
+      "round        {:.6g} of {} clients ({}); {} down and {} up per participant\n"
+      "memory       about {} on the largest rank\n"
+      "checkpoint   about {}{} in {}\n",
+      roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
+      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "",
+      roster.test_rows > 0 ? fmt::format("of {} examples", roster.test_rows) : "none", participants(comm),
+      participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
+      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
+      model.layout().size(), cohort, roster.clients, config.federation.sampling, bytes(d * sizeof(float)),
+      bytes(static_cast<double>(exchange.bytes_up(per_rank))), bytes(static_cast<double>(memory)),
+      bytes(d * sizeof(float)), states, config.run.dir);
+}
+
+}  // namespace fedmpi::federation

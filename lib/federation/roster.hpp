@@ -1,0 +1,44 @@
+// Who takes part: every client of every shard, and which rank hosts it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.hpp"
+#include "data/placement.hpp"
+#include "mpi/communicator.hpp"
+
+namespace fedmpi::federation {
+
+// Rows of an evaluation that are scored together; part of what makes its sums the same everywhere.
+inline constexpr std::size_t kEvaluationRows = 256;
+
+struct Roster {
+  data::Schema schema;  // the same on all ranks
+  std::vector<std::string> files;
+  std::vector<data::Unit> units;                         // where every client is, ascending by client
+  std::vector<std::uint64_t> first_client;               // of each file
+  std::uint64_t clients = 0, examples = 0, dropped = 0;  // dropped: bad rows left out
+  std::vector<std::uint32_t> sizes;                      // rank 0: examples of each client
+  std::string digest;                                    // SHA-256 over sizes and schema, on rank 0
+  data::Dataset mine;                                    // the clients that this rank hosts
+  data::Block test;  // this rank's share of the test shard: begins at a multiple of kEvaluationRows
+  std::uint64_t test_rows = 0;  // of all ranks; 0 = no test shard
+
+  // "client 'NAME' of FILE", for messages; the client must be hosted here.
+  std::string describe(data::ClientId id) const;
+  // Error(usage) naming the ranks that have no client.
+  void check_none_idle(int participants) const;
+};
+
+// Participants are ranks 1 … size-1; a single process is aggregator and participant at once.
+int participants(const mpi::Communicator& comm);
+int participant_index(
+    const mpi::Communicator& comm);  // 0 … participants-1, or -1 on a rank that only aggregates
+
+// Opens, checks and loads everything, on all ranks together. Whatever is wrong with any file is a
+// CollectiveError that names every offender. `test` may be empty.
+Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::string& test, bool skip_bad);
+
+}  // namespace fedmpi::federation

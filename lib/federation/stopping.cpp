@@ -1,0 +1,72 @@
+#include "federation/stopping.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <csignal>
+#include <limits>
+
+namespace fedmpi::federation {
+
+namespace {
+
+volatile std::sig_atomic_t preempted = 0;
+
+// Evaluations since the best test loss. Only those that are due count, not the one that a run makes at its
+// end.
+std::int64_t evaluations_without_improvement(std::int64_t every, std::span<const checkpoint::Row> history) {
+  double best = std::numeric_limits<double>::infinity();
+  std::int64_t since = 0;
+  for (const checkpoint::Row& row : history) {
+    if (std::isnan(row.test_loss) || every == 0 || row.round % static_cast<std::uint64_t>(every) != 0)
+      continue;
+    ++since;
+    if (row.test_loss < best) {
+      best = row.test_loss;
+      since = 0;
+    }
+  }
+  return since;
+}
+
+}  // namespace
+
+std::optional<Stop> stop_by_history(const Config& config, data::Task task,
+                                    std::span<const checkpoint::Row> history) {
+  const checkpoint::Row& last = history.back();
+  const StopOptions& stop = config.stop;
+  if (stop.target > 0 && !std::isnan(last.test_metric)) {
+    const bool classes = task == data::Task::classification;
+    if (classes ? last.test_metric >= stop.target : last.test_metric <= stop.target)
+      return Stop{
+          fmt::format("target reached: test {} {:.6g}", classes ? "accuracy" : "RMSE", last.test_metric)};
+  }
+  if (last.round > 0 && stop.tolerance > 0 && last.update_norm < stop.tolerance)
+    return Stop{fmt::format("converged: norm of the update {:.3g}", last.update_norm)};
+  if (last.round > 0 && stop.gradient_tolerance > 0) {
+    const double gradient = last.update_norm / client::learning_rate(config.client, last.round);
+    if (gradient < stop.gradient_tolerance)
+      return Stop{fmt::format("converged: norm of the gradient {:.3g}", gradient)};
+  }
+  if (stop.patience > 0 && evaluations_without_improvement(config.eval.every, history) >= stop.patience)
+    return Stop{fmt::format("no better test loss in {} evaluations", stop.patience)};
+  if (last.round >= static_cast<std::uint64_t>(config.federation.rounds))
+    return Stop{fmt::format("all {} rounds done", last.round)};
+  return std::nullopt;
+}
+
+std::optional<Stop> Clock::stop(double elapsed) const {
+  if (limit_ <= 0.0 || elapsed + 2.0 * longest_ <= limit_) return std::nullopt;
+  return Stop{fmt::format("time limit: {:.1f} of {:.1f} minutes used", elapsed / 60.0, limit_ / 60.0), false};
+}
+
+void catch_preemption() {
+  std::signal(SIGUSR1, [](int) { preempted = 1; });
+}
+
+std::optional<Stop> stop_by_signal() {
+  if (preempted == 0) return std::nullopt;
+  return Stop{"preempted by SIGUSR1", false};
+}
+
+}  // namespace fedmpi::federation

@@ -1,0 +1,9 @@
+// The library's door: train a federation in process.
+//
+//   fedmpi::mpi::Session session(argc, argv);
+//   const auto config = fedmpi::federation::Config::from_file("train.ini");
+//   const auto outcome = fedmpi::federation::train(session.world(), config);
+#pragma once
+
+#include "federation/federation.hpp"
+#include "mpi/session.hpp"

@@ -1,0 +1,79 @@
+// What a model is to everything else: a loss over a flat parameter vector, and its gradient.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/layout.hpp"
+#include "base/random.hpp"
+#include "data/batch.hpp"
+#include "data/schema.hpp"
+
+namespace fedmpi::model {
+
+struct Options {
+  std::string kind = "softmax";
+  std::vector<std::size_t> hidden = {200, 200};  // mlp: widths of the hidden layers
+  std::string activation = "relu";               // mlp
+  std::string loss = "auto";                     // auto: cross-entropy for classes, squared for numbers
+  double l2 = 0.0;                               // λ of the penalty λ/2 · ‖kernels‖²; biases go free
+};
+
+// Sums over the examples of a batch.
+struct Score {
+  double loss = 0.0;    // without the penalty
+  double metric = 0.0;  // classification: examples classified correctly; regression: squared error
+
+  Score& operator+=(const Score& other) {
+    loss += other.loss;
+    metric += other.metric;
+    return *this;
+  }
+};
+
+// Scratch of one thread, made by the model for batches up to a given size; nothing in it outlives a call.
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  const Layout& layout() const { return layout_; }
+  virtual void initialise(Stream& stream, std::span<float> parameters) const = 0;
+  virtual std::unique_ptr<Workspace> workspace(std::size_t rows) const = 0;
+
+  // gradient += weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty.
+  virtual Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
+                             std::span<float> gradient, Workspace& workspace) const = 0;
+  virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch,
+                         Workspace& workspace) const = 0;
+
+  double l2() const { return l2_; }
+  double penalty(std::span<const float> parameters) const;  // λ/2 · ‖kernels‖²
+  void add_penalty_gradient(std::span<const float> parameters,
+                            std::span<float> gradient) const;  // += λ · kernels
+
+ protected:
+  explicit Model(double l2) : l2_(l2) {}
+  Layout layout_;
+
+ private:
+  double l2_;
+};
+
+// The kinds of model. One row and one file for each: see lib/README.md, "how to add a model".
+struct Kind {
+  const char* name;
+  const char* summary;
+  std::unique_ptr<Model> (*make)(const Options& options, const data::Schema& schema);  // Error(usage)
+};
+std::span<const Kind> kinds();
+
+std::unique_ptr<Model> make(const Options& options, const data::Schema& schema);
+
+}  // namespace fedmpi::model

@@ -1,0 +1,129 @@
+// The MPI calls in use, over spans. Rank 0 is the root of all of them. An MPI failure is an Error that names
+// the call and where it was made.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace fedmpi::mpi {
+
+using Where = std::source_location;
+
+template <class T>
+MPI_Datatype type_of() {
+  if constexpr (std::is_same_v<T, float>)
+    return MPI_FLOAT;
+  else if constexpr (std::is_same_v<T, double>)
+    return MPI_DOUBLE;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return MPI_INT32_T;
+  else if constexpr (std::is_same_v<T, std::uint32_t>)
+    return MPI_UINT32_T;
+  else if constexpr (std::is_same_v<T, std::int64_t>)
+    return MPI_INT64_T;
+  else if constexpr (std::is_same_v<T, std::uint64_t>)
+    return MPI_UINT64_T;
+  else {
+    static_assert(std::is_same_v<T, char>, "no MPI type for this element type");
+    return MPI_CHAR;
+  }
+}
+
+class Communicator {
+ public:
+  explicit Communicator(MPI_Comm comm);  // works on a duplicate
+  ~Communicator();
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool is_root() const { return rank_ == 0; }
+
+  // From rank 0 to all, in place.
+  template <class T>
+  void broadcast(std::span<T> values, Where where = Where::current()) {
+    broadcast(values.data(), values.size(), type_of<T>(), where);
+  }
+  // A plain struct from rank 0 to all.
+  template <class T>
+  void broadcast_struct(T& value, Where where = Where::current()) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    broadcast(&value, sizeof(T), MPI_BYTE, where);
+  }
+  void broadcast(std::string& text, Where where = Where::current());
+
+  // Element-wise sum over the ranks, in place on rank 0; elsewhere `values` is left as it is.
+  template <class T>
+  void reduce_sum(std::span<T> values, Where where = Where::current()) {
+    reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
+  }
+
+  // Element-wise sum or maximum over the ranks, in place on every rank.
+  template <class T>
+  void all_sum(std::span<T> values, Where where = Where::current()) {
+    all_reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
+  }
+  template <class T>
+  void all_max(std::span<T> values, Where where = Where::current()) {
+    all_reduce(values.data(), values.size(), type_of<T>(), MPI_MAX, where);
+  }
+
+  // Merges a plain struct of every rank into one that all receive: `merge(into, from)` has to be associative
+  // and commutative. This is where ranks wait for each other's training: while it waits, a rank gives its
+  // core away.
+  template <class T, void (*merge)(T&, const T&)>
+  void all_merge(T& value, Where where = Where::current()) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    all_merge(&value, sizeof(T), &merge_elements<T, merge>, where);
+  }
+
+  // Every rank's values, one rank after the other, on rank 0 (elsewhere: nothing).
+  template <class T>
+  std::vector<T> gather(std::span<const T> values, Where where = Where::current()) {
+    std::vector<int> counts = gather_counts(values.size(), where);
+    std::size_t total = 0;
+    for (const int c : counts) total += static_cast<std::size_t>(c);
+    std::vector<T> all(total);
+    gather(values.data(), values.size(), type_of<T>(), all.data(), counts, where);
+    return all;
+  }
+  std::vector<std::string> gather(const std::string& text, Where where = Where::current());
+  // The same into a given buffer, with the counts known on rank 0: no allocation, one MPI_Gatherv.
+  template <class T>
+  void gather(std::span<const T> values, std::span<T> all, const std::vector<int>& counts,
+              Where where = Where::current()) {
+    gather(values.data(), values.size(), type_of<T>(), all.data(), counts, where);
+  }
+
+ private:
+  template <class T, void (*merge)(T&, const T&)>
+  static void merge_elements(void* from, void* into, int* n, MPI_Datatype*) {
+    for (int i = 0; i < *n; ++i) merge(static_cast<T*>(into)[i], static_cast<const T*>(from)[i]);
+  }
+  void broadcast(void* data, std::size_t n, MPI_Datatype type, Where where);
+  void reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
+  void all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
+  void all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where);
+  void gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,
+              Where where);
+  std::vector<int> gather_counts(std::size_t n, Where where);
+  void check(int result, const char* call, Where where) const;
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+// Runs `work`, which makes no MPI call, on every rank. If it throws Error anywhere, every rank throws one
+// CollectiveError with the sentences of all the ranks that failed and the highest of their exit codes.
+void collectively(Communicator& comm, const std::function<void()>& work);
+
+}  // namespace fedmpi::mpi

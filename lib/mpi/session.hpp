@@ -1,0 +1,30 @@
+// MPI from start to end of the program.
+#pragma once
+
+#include "mpi/communicator.hpp"
+
+namespace fedmpi::mpi {
+
+// Initialises MPI for calls from the main thread and finalises it. While an exception leaves the program MPI
+// is not finalised: the other ranks may stand in a collective that would then never end. Whoever catches it
+// aborts.
+class Session {
+ public:
+  Session(int& argc, char**& argv);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Communicator& world() { return world_; }
+  [[noreturn]] void abort(int exit_code);  // ends all ranks at once
+
+ private:
+  struct Library {  // initialised before the communicator is made, finalised after it is freed
+    Library(int& argc, char**& argv);
+    ~Library();
+    int exceptions;
+  } library_;
+  Communicator world_;
+};
+
+}  // namespace fedmpi::mpi

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# tests/run.sh: installs what the tests need, builds, and runs all of them. Run again, it skips what is done.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: tests/run.sh [--sanitize address|thread] [--long] [CTEST ARGUMENTS …]
+
+  --sanitize address|thread   build with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer,
+                              in a folder of its own
+  --long                      run the long campaigns too
+  --help                      this text
+
+Other arguments go to ctest: tests/run.sh -R hdf5, tests/run.sh -L mpi, tests/run.sh -N
+END
+}
+
+preset=release
+folder=build
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --help) usage; exit 0 ;;
+    --long) export FEDMPI_LONG=1; shift ;;
+    --sanitize)
+      case ${2:-} in
+        address) preset=asan ;;
+        thread) preset=tsan ;;
+        *) echo "--sanitize: expected address or thread, found '${2:-}'" >&2; exit 2 ;;
+      esac
+      folder=build-$2
+      shift 2 ;;
+    *) break ;;
+  esac
+done
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+jobs/packages.sh libgtest-dev libbenchmark-dev dataset-fashion-mnist \
+  python3 python3-h5py python3-numpy python3-pandas
+echo "Building in $folder"
+cmake --preset $preset --log-level=WARNING >/dev/null
+jobs/build.sh $folder all
+
+# Two at least: many tests wait for one another's ranks more than they compute.
+cores=$(nproc)
+exec ctest --test-dir $folder --output-on-failure --parallel $((cores > 2 ? cores : 2)) "$@"
