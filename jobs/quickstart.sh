@@ -40,6 +40,6 @@ Left in $run:
 Try next:
   $fedmpi inspect $run/latest.h5
   $fedmpi evaluate --checkpoint $run/latest.h5 --data $run/shards/test.h5
-  mpirun -n $ranks $fedmpi train --config $config --federation.rounds 100      # goes on where it stopped
+  mpirun -n $ranks $fedmpi train --config $config --federation.rounds 200      # goes on where it stopped
   python3 -c 'import h5py, pandas; print(pandas.DataFrame(h5py.File("$run/latest.h5")["history"][:]))'
 END

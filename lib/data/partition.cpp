@@ -91,8 +91,10 @@ Clients by_labels(const Census& census, const Sizes& sizes, double pieces, std::
   return client;
 }
 
-// Hsu, Qi and Brown 2019: a client's mixture of labels is drawn from Dir(A · prior), and its examples are
-// drawn by that mixture without replacement. A label that has run out leaves its share to the others.
+// Hsu, Qi and Brown 2019: a client's mixture of labels is drawn from a Dirichlet distribution whose mean is the
+// mixture of the whole, and its examples are drawn by that mixture without replacement. A is the concentration of
+// one label, as in NIID-Bench (Li et al. 2022): with K equally frequent labels Dir(A, …, A), else Dir(A · K · prior).
+// A label that has run out leaves its share to the others.
 Clients dirichlet(const Census& census, const Sizes& sizes, double concentration, std::uint64_t seed) {
   ByLabel pools(census);
   const std::size_t classes = census.classes;
@@ -113,7 +115,7 @@ Clients dirichlet(const Census& census, const Sizes& sizes, double concentration
     mixture = prior;
     // A label that no example has keeps a concentration above zero, as Dirichlet needs; its pool is empty
     // anyhow.
-    for (double& m : mixture) m = std::max(m * concentration, 1e-12);
+    for (double& m : mixture) m = std::max(m * static_cast<double>(classes) * concentration, 1e-12);
     draw.dirichlet(mixture);
     const auto accumulate = [&] {
       double total = 0.0;
@@ -146,7 +148,7 @@ struct Row : PartitionKind {
 };
 constexpr std::array<Row, 4> kRows = {{
     {{"iid", "iid", "shuffled"}, iid, false, false, false},
-    {{"dirichlet", "dirichlet:A", "each client's labels drawn from Dir(A · prior) (Hsu 2019)"},
+    {{"dirichlet", "dirichlet:A", "each client's mixture of labels drawn from Dir(A) (Hsu 2019)"},
      dirichlet,
      true,
      false,

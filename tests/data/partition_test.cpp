@@ -152,8 +152,8 @@ TEST(DirichletPartition, HasThePriorAsItsMean) {
       square += counts[c][k] / 10 * counts[c][k] / 10 / 2000;
     }
     EXPECT_NEAR(mean, prior, 0.03);
-    // Dirichlet-multinomial of n = 10 draws: variance p(1-p)/n · (n + A)/(1 + A).
-    EXPECT_NEAR(square - mean * mean, prior * (1 - prior) / 10 * (10 + 2) / (1 + 2), 0.015);
+    // Dirichlet-multinomial of n = 10 draws, total concentration S = A · K = 8: variance p(1-p)/n · (n + S)/(1 + S).
+    EXPECT_NEAR(square - mean * mean, prior * (1 - prior) / 10 * (10 + 8) / (1 + 8), 0.015);
   }
 }
 

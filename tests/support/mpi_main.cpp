@@ -1,5 +1,5 @@
-// main() of tests that run on several ranks. Every rank runs every test; rank 0 reports, the others only say what
-// failed on them, and a failure on any rank is the exit code of all.
+// main() of tests that run on several ranks. Every rank runs every test; rank 0 reports, the others only say
+// what failed on them, and a failure on any rank is the exit code of all.
 #include <gtest/gtest.h>
 #include <mpi.h>
 
@@ -14,9 +14,9 @@ class FailuresOnly : public testing::EmptyTestEventListener {
  private:
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
-    std::fprintf(stderr, "rank %d: %s.%s: %s:%d: %s\n", rank_, test.test_suite_name(), test.name(),
-                 result.file_name() != nullptr ? result.file_name() : "?", result.line_number(), result.summary());
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_,
+                 result.file_name() != nullptr ? result.file_name() : "?", result.line_number(),
+                 result.summary());
   }
 
   int rank_;

@@ -1,0 +1,213 @@
+// Files that are damaged, or made to harm whoever reads them, each as the C library writes it.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "hdf5/file.hpp"
+#include "support/expect_error.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace fedmpi::hdf5 {
+namespace {
+
+using test::expect_error;
+using test::TemporaryDirectory;
+
+// Creates /x with `dims` and the creation properties that `adjust` sets; fills it when there are `values`.
+void create_raw(hid_t file, std::vector<hsize_t> dims, const std::function<void(hid_t)>& adjust,
+                const float* values = nullptr) {
+  const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
+  const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  adjust(plist.get());
+  const Handle dataset(
+      H5Dcreate2(file, "x", H5T_IEEE_F32LE, space.get(), H5P_DEFAULT, plist.get(), H5P_DEFAULT), H5Dclose);
+  ASSERT_GE(dataset.get(), 0);
+  if (values != nullptr) {
+    ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), 0);
+  }
+}
+
+class HostileFile : public testing::Test {
+ protected:
+  // A secret that a hostile file may point at.
+  HostileFile() {
+    File secret = File::create(secret_);
+    const std::vector<float> values = {1, 2, 3, 4};
+    secret.create_dataset<float>("x", {4}).write(0, 4, std::span<const float>(values));
+    secret.close();
+  }
+
+  void make(const std::function<void(hid_t)>& fill) {
+    const Handle file(H5Fcreate(path_.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    ASSERT_GE(file.get(), 0);
+    fill(file.get());
+  }
+
+  void expect_refused(const std::string& dataset, const std::vector<std::string>& parts) {
+    std::vector<std::string> all = parts;
+    all.push_back(path_);
+    File file = File::open(path_);
+    expect_error(ExitCode::bad_data, all, [&] { file.dataset(dataset).read_all<float>(); });
+  }
+
+  TemporaryDirectory directory_;
+  std::string path_ = directory_ / "hostile.h5", secret_ = directory_ / "secret.h5";
+};
+
+TEST_F(HostileFile, MayNotLinkSoftly) {
+  make([](hid_t f) {
+    create_raw(f, {1}, [](hid_t) {});
+    ASSERT_GE(H5Lcreate_soft("/x", f, "soft", H5P_DEFAULT, H5P_DEFAULT), 0);
+  });
+  expect_refused("soft", {"soft", "link"});
+}
+
+TEST_F(HostileFile, MayNotLinkToAnotherFile) {
+  make([&](hid_t f) {
+    ASSERT_GE(H5Lcreate_external(secret_.c_str(), "/x", f, "outside", H5P_DEFAULT, H5P_DEFAULT), 0);
+    ASSERT_GE(H5Lcreate_external(secret_.c_str(), "/", f, "folder", H5P_DEFAULT, H5P_DEFAULT), 0);
+  });
+  expect_refused("outside", {"outside", "link"});
+  expect_refused("folder/x", {"folder", "link"});
+  expect_error(ExitCode::bad_data, {"folder", "link"}, [&] { File::open(path_).children("folder"); });
+  expect_error(ExitCode::bad_data, {"folder", "link"}, [&] { File::open(path_).text("format", "folder"); });
+}
+
+TEST_F(HostileFile, MayNotShowAnotherFilesData) {
+  make([&](hid_t f) {
+    const hsize_t n = 4;
+    const Handle space(H5Screate_simple(1, &n, nullptr), H5Sclose);
+    create_raw(f, {n}, [&](hid_t plist) {
+      ASSERT_GE(H5Pset_virtual(plist, space.get(), secret_.c_str(), "/x", space.get()), 0);
+    });
+  });
+  expect_refused("x", {"virtual"});
+}
+
+TEST_F(HostileFile, MayNotStoreElsewhere) {
+  make([&](hid_t f) {
+    create_raw(f, {4}, [&](hid_t plist) { ASSERT_GE(H5Pset_external(plist, secret_.c_str(), 0, 16), 0); });
+  });
+  expect_refused("x", {"external"});
+}
+
+constexpr hsize_t kChunk = 1024;
+
+TEST_F(HostileFile, MayNotDeclareMoreThanItStores) {
+  make([](hid_t f) {
+    create_raw(f, {hsize_t{1} << 40}, [](hid_t plist) { H5Pset_chunk(plist, 1, &kChunk); });
+  });
+  expect_refused("x", {"stored bytes", "found 0"});
+}
+
+TEST_F(HostileFile, MayNotDeclareMoreThanDeflateCanHold) {
+  make([](hid_t f) {
+    create_raw(f, {hsize_t{1} << 40}, [](hid_t plist) {
+      H5Pset_chunk(plist, 1, &kChunk);
+      H5Pset_deflate(plist, 9);
+    });
+    // One chunk of many is there.
+    const Handle dataset(H5Dopen2(f, "x", H5P_DEFAULT), H5Dclose);
+    const Handle file_space(H5Dget_space(dataset.get()), H5Sclose);
+    const Handle memory_space(H5Screate_simple(1, &kChunk, nullptr), H5Sclose);
+    const hsize_t start = 0;
+    H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &start, nullptr, &kChunk, nullptr);
+    const std::vector<float> values(kChunk);
+    ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory_space.get(), file_space.get(), H5P_DEFAULT,
+                       values.data()),
+              0);
+  });
+  expect_refused("x", {"stored bytes"});
+}
+
+TEST_F(HostileFile, MayNotDeclareMoreThanMemoryCanAddress) {
+  make([](hid_t f) {
+    create_raw(f, {hsize_t{1} << 32, hsize_t{1} << 31}, [](hid_t plist) {
+      const hsize_t chunk[] = {1, kChunk};
+      H5Pset_chunk(plist, 2, chunk);
+    });
+  });
+  expect_refused("x", {"fits memory"});
+}
+
+TEST_F(HostileFile, MayCompressAsFarAsDeflateGoes) {
+  constexpr hsize_t kZeros = 1 << 20;
+  const std::vector<float> zeros(kZeros);
+  make([&](hid_t f) {
+    create_raw(
+        f, {kZeros},
+        [](hid_t plist) {
+          H5Pset_chunk(plist, 1, &kZeros);
+          H5Pset_deflate(plist, 9);
+        },
+        zeros.data());
+  });
+  EXPECT_EQ(File::open(path_).dataset("x").read_all<float>(), zeros);
+}
+
+TEST_F(HostileFile, MayNotCallForAFilter) {
+  constexpr H5Z_filter_t kFilter = 300;
+  const auto pass = [](unsigned, std::size_t, const unsigned*, std::size_t bytes, std::size_t*, void**) {
+    return bytes;
+  };
+  const H5Z_class2_t filter = {H5Z_CLASS_T_VERS, kFilter, 1, 1, "pass", nullptr, nullptr, pass};
+  ASSERT_GE(H5Zregister(&filter), 0);
+  const std::vector<float> values(kChunk);
+  make([&](hid_t f) {
+    create_raw(
+        f, {kChunk},
+        [](hid_t plist) {
+          H5Pset_chunk(plist, 1, &kChunk);
+          H5Pset_filter(plist, kFilter, H5Z_FLAG_MANDATORY, 0, nullptr);
+        },
+        values.data());
+  });
+  expect_refused("x", {"filter 300"});
+  H5Zunregister(kFilter);
+}
+
+TEST_F(HostileFile, IsRefusedWhenItIsCut) {
+  const std::string whole = test::read_file(secret_);
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{20}, whole.size() / 2, whole.size() - 1}) {
+    test::write_file(path_, whole.substr(0, bytes));
+    expect_error(ExitCode::bad_data, {path_, "truncated"}, [&] { File::open(path_); });
+  }
+}
+
+TEST_F(HostileFile, IsRefusedWhenAnyOfItsDataIsFlipped) {
+  const std::vector<float> values = {1.5f, -2.5f, 3.5f, 4.5f};
+  File file = File::create(path_);
+  file.create_dataset<float>("x", {4}).write(0, 4, std::span<const float>(values));
+  file.close();
+  std::string bytes = test::read_file(path_);
+  const std::string stored(reinterpret_cast<const char*>(values.data()), 16);
+  const std::size_t at = bytes.find(stored);
+  ASSERT_NE(at, std::string::npos);
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    std::string damaged = bytes;
+    damaged[at + i] = static_cast<char>(damaged[at + i] ^ 0x10);
+    test::write_file(path_, damaged);
+    expect_refused("x", {"damaged block"});
+  }
+}
+
+TEST_F(HostileFile, IsRefusedWhenItIsNoFileOfThisKind) {
+  test::write_file(path_, "label,age\n1,40\n");
+  expect_error(ExitCode::bad_data, {path_, "not HDF5"}, [&] { File::open(path_); });
+  expect_error(ExitCode::bad_data, {directory_ / "none.h5", "No such file"},
+               [&] { File::open(directory_ / "none.h5"); });
+  std::filesystem::create_directory(directory_ / "folder.h5");
+  expect_error(ExitCode::bad_data, {"folder.h5", "regular file"},
+               [&] { File::open(directory_ / "folder.h5"); });
+}
+
+// Whoever opens a pipe for reading waits for a writer.
+TEST_F(HostileFile, MayNotBeAPipe) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  expect_error(ExitCode::bad_data, {path_, "regular file"}, [&] { File::open(path_); });
+}
+
+}  // namespace
+}  // namespace fedmpi::hdf5
