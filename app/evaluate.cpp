@@ -31,8 +31,7 @@ po::options_description description(Arguments& a) {
   po::options_description d("options");
   d.add_options()("checkpoint", po::value(&a.checkpoint), "the checkpoint, such as run/latest.h5")(
       "data", po::value(&a.data), "the shard, or a directory or pattern of shards")(
-      "threads", po::value(&a.threads)->default_value(1), "threads of each rank")("help,h",
-                                                                                  po::bool_switch(&a.help));
+      "threads", po::value(&a.threads)->default_value(1), "threads of each rank")("help,h", po::bool_switch(&a.help));
   return d;
 }
 
@@ -56,8 +55,7 @@ Arguments parse(int argc, char** argv) {
 void check_fit(const data::Schema& model, const data::Schema& found, const Arguments& a) {
   if (model.task != found.task || model.features() != found.features() || model.classes < found.classes ||
       model.targets != found.targets)
-    fail(ExitCode::bad_data,
-         "{}: expected {} features and {} classes as the model of {} has, found {} and {}", a.data,
+    fail(ExitCode::bad_data, "{}: expected {} features and {} classes as the model of {} has, found {} and {}", a.data,
          model.features(), model.classes, a.checkpoint, found.features(), found.classes);
 }
 

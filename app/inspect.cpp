@@ -25,8 +25,7 @@ ordered_json describe_shard(const std::string& path) {
   const bool classes = s.task == data::Task::classification;
   const data::Block block = shard->read(0, shard->rows(), s.classes, true);
   std::vector<std::uint64_t> sizes;
-  for (std::size_t c = 0; c < shard->clients(); ++c)
-    sizes.push_back(shard->offsets()[c + 1] - shard->offsets()[c]);
+  for (std::size_t c = 0; c < shard->clients(); ++c) sizes.push_back(shard->offsets()[c + 1] - shard->offsets()[c]);
   std::sort(sizes.begin(), sizes.end());
 
   ordered_json j;
@@ -35,12 +34,9 @@ ordered_json describe_shard(const std::string& path) {
   j["task"] = classes ? "classification" : "regression";
   j["examples"] = shard->rows();
   if (block.dropped > 0) j["bad_examples"] = block.dropped;
-  j["clients"] = {{"count", sizes.size()},
-                  {"examples_min", sizes.front()},
-                  {"examples_median", sizes[sizes.size() / 2]},
-                  {"examples_max", sizes.back()},
-                  {"first", shard->client_name(0)},
-                  {"last", shard->client_name(sizes.size() - 1)}};
+  j["clients"] = {
+      {"count", sizes.size()},        {"examples_min", sizes.front()},  {"examples_median", sizes[sizes.size() / 2]},
+      {"examples_max", sizes.back()}, {"first", shard->client_name(0)}, {"last", shard->client_name(sizes.size() - 1)}};
   j["features"] = {{"shape", s.feature_shape},
                    {"type", s.type == data::FeatureType::uint8 ? "uint8" : "float32"},
                    {"scale", s.scale},

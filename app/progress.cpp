@@ -34,12 +34,10 @@ std::string chart(std::span<const Row> history, const std::string& metric) {
     if (std::isfinite(row.test_metric)) points.push_back(&row);
   if (points.size() < 2) return {};
   constexpr std::size_t kWidth = 60, kHeight = 10;
-  const auto [low, high] = std::minmax_element(points.begin(), points.end(), [](const Row* a, const Row* b) {
-    return a->test_metric < b->test_metric;
-  });
+  const auto [low, high] = std::minmax_element(
+      points.begin(), points.end(), [](const Row* a, const Row* b) { return a->test_metric < b->test_metric; });
   const double bottom = (*low)->test_metric, top = (*high)->test_metric;
-  const double first = static_cast<double>(points.front()->round),
-               last = static_cast<double>(points.back()->round);
+  const double first = static_cast<double>(points.front()->round), last = static_cast<double>(points.back()->round);
   std::vector<std::string> lines(kHeight, std::string(kWidth, ' '));
   for (const Row* p : points) {
     const double x = (static_cast<double>(p->round) - first) / (last - first);
@@ -49,8 +47,7 @@ std::string chart(std::span<const Row> history, const std::string& metric) {
   }
   std::string text = fmt::format("test {} by round\n", metric);
   for (std::size_t i = 0; i < kHeight; ++i)
-    text += fmt::format("{:>8.4f} |{}\n", top - (top - bottom) * static_cast<double>(i) / (kHeight - 1),
-                        lines[i]);
+    text += fmt::format("{:>8.4f} |{}\n", top - (top - bottom) * static_cast<double>(i) / (kHeight - 1), lines[i]);
   text += fmt::format("         +{}\n          {:<30.0f}{:>30.0f}\n", std::string(kWidth, '-'), first, last);
   return text;
 }

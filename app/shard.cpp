@@ -38,10 +38,8 @@ po::options_description visible_options(Options& o) {
   po::options_description visible("options");
   auto add = visible.add_options();
   add("help,h", "this text");
-  add("out", po::value(&o.out)->value_name("DIR")->required(),
-      "directory for the shards, made if it is missing");
-  add("clients", po::value(&o.partition.clients)->value_name("N"),
-      "number of clients to deal the examples to");
+  add("out", po::value(&o.out)->value_name("DIR")->required(), "directory for the shards, made if it is missing");
+  add("clients", po::value(&o.partition.clients)->value_name("N"), "number of clients to deal the examples to");
   add("partition", po::value(&o.partition.partition)->value_name("HOW"),
       "how to deal them: iid, dirichlet:A, labels:K or natural (default: natural where the input has "
       "clients, else iid)");
@@ -52,15 +50,12 @@ po::options_description visible_options(Options& o) {
   add("files", po::value(&o.files)->value_name("one|client|N")->default_value("one"),
       "one file for all clients, one per client, or N files of consecutive clients");
   add("seed", po::value(&o.partition.seed)->value_name("S")->default_value(1), "of everything random");
-  add("test", po::value(&o.input.test)->value_name("FILE"),
-      "test data in a file of its own (csv, libsvm, tff)");
+  add("test", po::value(&o.input.test)->value_name("FILE"), "test data in a file of its own (csv, libsvm, tff)");
   add("label", po::value(&o.input.label)->value_name("COLUMN"), "column of the labels (csv)");
-  add("client-column", po::value(&o.input.client_column)->value_name("NAME"),
-      "column of natural clients (csv)");
+  add("client-column", po::value(&o.input.client_column)->value_name("NAME"), "column of natural clients (csv)");
   add("task", po::value(&o.task)->value_name("T")->default_value("auto"),
       "auto, classification or regression (csv, libsvm)");
-  add("features", po::value(&o.input.features)->value_name("N"),
-      "number of features (libsvm; default: largest index)");
+  add("features", po::value(&o.input.features)->value_name("N"), "number of features (libsvm; default: largest index)");
   add("memory", po::value(&o.memory_mib)->value_name("MIB"),
       "memory for rows, in MiB; what does not fit takes more passes over the input (default: half of the "
       "machine's)");
@@ -134,8 +129,7 @@ class ProgressLine {
     if (total == 0)
       fmt::print(stderr, "\r{} example {} …", what, done);
     else
-      fmt::print(stderr, "\r{} … {:3.0f} %", what,
-                 100.0 * static_cast<double>(done) / static_cast<double>(total));
+      fmt::print(stderr, "\r{} … {:3.0f} %", what, 100.0 * static_cast<double>(done) / static_cast<double>(total));
   }
 
  private:
@@ -150,16 +144,14 @@ void require_no_shards(const fs::path& out) {
   for (const fs::directory_entry& entry : fs::directory_iterator(out, absent)) {
     const std::string name = entry.path().filename().string();
     if ((name.starts_with("shard-") && name.ends_with(".h5")) || name == "test.h5" || name == "solution.csv")
-      fail(ExitCode::cannot_create, "{}: already exists; remove it or choose another --out",
-           entry.path().string());
+      fail(ExitCode::cannot_create, "{}: already exists; remove it or choose another --out", entry.path().string());
   }
 }
 
 void create_directory(const fs::path& out) {
   std::error_code error;
   fs::create_directories(out, error);
-  if (error)
-    fail(ExitCode::cannot_create, "{}: cannot create the directory: {}", out.string(), error.message());
+  if (error) fail(ExitCode::cannot_create, "{}: cannot create the directory: {}", out.string(), error.message());
 }
 
 std::vector<std::uint64_t> sizes_of(const data::Assignment& assignment) {
@@ -194,8 +186,7 @@ std::vector<data::ShardFile> plan_files(const Options& o, const data::Assignment
 
 void write_text(const fs::path& path, const std::string& text) {
   std::FILE* file = std::fopen(path.c_str(), "wx");
-  if (file == nullptr)
-    fail(ExitCode::cannot_create, "{}: cannot create: {}", path.string(), std::strerror(errno));
+  if (file == nullptr) fail(ExitCode::cannot_create, "{}: cannot create: {}", path.string(), std::strerror(errno));
   const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
   if (std::fclose(file) != 0 || !written)
     fail(ExitCode::io, "{}: cannot write: {}", path.string(), std::strerror(errno));
@@ -204,8 +195,7 @@ void write_text(const fs::path& path, const std::string& text) {
 template <class T>
 void print_spread(const char* what, std::vector<T> values) {
   std::sort(values.begin(), values.end());
-  fmt::print("{:<20} min {}  median {}  max {}\n", what, values.front(), values[values.size() / 2],
-             values.back());
+  fmt::print("{:<20} min {}  median {}  max {}\n", what, values.front(), values[values.size() / 2], values.back());
 }
 
 // Distinct labels of each client.
@@ -244,8 +234,7 @@ void report(const Options& o, const data::Schema& schema, const data::Census& ce
             std::size_t test_examples, const std::vector<std::string>& label_names) {
   const bool classification = schema.task == data::Task::classification;
   fmt::print("{}: {} clients in {} file{}, {} examples of {} {} features, {}\n", o.out, sizes.size(), files,
-             files == 1 ? "" : "s", census.examples - assignment.held_out,
-             fmt::join(schema.feature_shape, "×"),
+             files == 1 ? "" : "s", census.examples - assignment.held_out, fmt::join(schema.feature_shape, "×"),
              schema.type == data::FeatureType::uint8 ? "uint8" : "float32",
              classification ? fmt::format("{} classes", schema.classes)
                             : fmt::format("{} target{}", schema.targets, schema.targets == 1 ? "" : "s"));
@@ -258,8 +247,7 @@ void report(const Options& o, const data::Schema& schema, const data::Census& ce
 
 std::size_t memory_bytes(const Options& o) {
   if (o.memory_mib > 0) return o.memory_mib << 20;
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) /
-         2;
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) / 2;
 }
 
 }  // namespace
@@ -300,8 +288,7 @@ int shard(int argc, char** argv) {
     writer.write(*input.test, std::vector<std::uint32_t>(test_examples, 0), std::span(&test_file, 1));
   if (!input.solution.empty()) write_text(fs::path(o.out) / "solution.csv", input.solution);
   writer.commit();
-  report(o, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out,
-         input.label_names);
+  report(o, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out, input.label_names);
   return static_cast<int>(ExitCode::done);
 }
 

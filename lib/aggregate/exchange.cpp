@@ -106,8 +106,7 @@ class Gather : public Exchange {
     std::unique_lock lock(mutex_);
     const std::size_t slot = clients_++;
     lock.unlock();
-    std::copy(update.begin(), update.end(),
-              updates_.begin() + static_cast<std::ptrdiff_t>(slot * parameters_));
+    std::copy(update.begin(), update.end(), updates_.begin() + static_cast<std::ptrdiff_t>(slot * parameters_));
   }
   void deliver(mpi::Communicator& comm, double, std::span<float> result) override {
     const std::uint64_t mine = clients_;

@@ -25,9 +25,8 @@ class Exchange {
   // the cohort that were dropped: the cohort's weight over that of the clients that were added.
   virtual void deliver(mpi::Communicator& comm, double correction, std::span<float> result) = 0;
 
-  virtual std::size_t bytes_up(
-      std::size_t clients) const = 0;                         // a participant sends this much for its clients
-  virtual std::size_t memory(std::size_t clients) const = 0;  // bytes on a participant with that many clients
+  virtual std::size_t bytes_up(std::size_t clients) const = 0;  // a participant sends this much for its clients
+  virtual std::size_t memory(std::size_t clients) const = 0;    // bytes on a participant with that many clients
 };
 
 std::unique_ptr<Exchange> make_exchange(const Kind& kind, std::size_t parameters);

@@ -11,8 +11,7 @@ void median(MatrixView updates, std::span<float> result) {
   const std::size_t n = static_cast<std::size_t>(updates.cols());
   std::vector<float> values(n);
   for (std::size_t j = 0; j < result.size(); ++j) {
-    for (std::size_t i = 0; i < n; ++i)
-      values[i] = updates(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(i));
+    for (std::size_t i = 0; i < n; ++i) values[i] = updates(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(i));
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(n / 2);
     std::nth_element(values.begin(), middle, values.end());
     result[j] = n % 2 == 1 ? *middle : 0.5F * (*std::max_element(values.begin(), middle) + *middle);

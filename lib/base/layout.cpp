@@ -8,9 +8,7 @@ namespace fedmpi {
 namespace {
 
 Eigen::Index rows(const Tensor& t) { return static_cast<Eigen::Index>(t.shape.back()); }
-Eigen::Index columns(const Tensor& t) {
-  return t.shape.size() == 1 ? 1 : static_cast<Eigen::Index>(t.shape.front());
-}
+Eigen::Index columns(const Tensor& t) { return t.shape.size() == 1 ? 1 : static_cast<Eigen::Index>(t.shape.front()); }
 
 }  // namespace
 

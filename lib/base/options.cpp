@@ -33,9 +33,7 @@ void Option::set(const std::string& text) const {
     const std::string &name, &text;
     void operator()(std::string* v) const { *v = text; }
     void operator()(std::int64_t* v) const { *v = parse<std::int64_t>(name, text, "a whole number"); }
-    void operator()(std::uint64_t* v) const {
-      *v = parse<std::uint64_t>(name, text, "a whole number, 0 or more");
-    }
+    void operator()(std::uint64_t* v) const { *v = parse<std::uint64_t>(name, text, "a whole number, 0 or more"); }
     void operator()(double* v) const { *v = parse<double>(name, text, "a number"); }
     void operator()(bool* v) const { *v = parse_switch(name, text); }
     void operator()(std::vector<std::size_t>* v) const {
@@ -53,13 +51,9 @@ std::string Option::text() const {
     std::string operator()(const std::string* v) const { return *v; }
     std::string operator()(const std::int64_t* v) const { return std::to_string(*v); }
     std::string operator()(const std::uint64_t* v) const { return std::to_string(*v); }
-    std::string operator()(const double* v) const {
-      return fmt::format("{}", *v);
-    }  // shortest that reads back
+    std::string operator()(const double* v) const { return fmt::format("{}", *v); }  // shortest that reads back
     std::string operator()(const bool* v) const { return *v ? "on" : "off"; }
-    std::string operator()(const std::vector<std::size_t>* v) const {
-      return fmt::format("{}", fmt::join(*v, ","));
-    }
+    std::string operator()(const std::vector<std::size_t>* v) const { return fmt::format("{}", fmt::join(*v, ",")); }
   };
   return std::visit(Getter{}, target);
 }

@@ -13,14 +13,7 @@
 namespace fedmpi {
 
 // What a draw is for. The numbers are part of what "same seed, same bits" means: never renumber.
-enum class Purpose : std::uint32_t {
-  initialise = 1,
-  cohort = 2,
-  order = 3,
-  partition = 4,
-  generate = 5,
-  holdout = 6
-};
+enum class Purpose : std::uint32_t { initialise = 1, cohort = 2, order = 3, partition = 4, generate = 5, holdout = 6 };
 
 class Stream {
  public:

@@ -29,9 +29,7 @@ void sync(const std::string& path) {
   if (!ok) fail(ExitCode::io, "{}: cannot be written to the disk: {}", path, std::strerror(error));
 }
 
-std::vector<std::uint64_t> whole(const std::vector<std::size_t>& shape) {
-  return {shape.begin(), shape.end()};
-}
+std::vector<std::uint64_t> whole(const std::vector<std::size_t>& shape) { return {shape.begin(), shape.end()}; }
 
 std::string path_of(const Tensor& t) { return fmt::format("/model/{}/{}", t.layer, t.name); }
 
@@ -45,9 +43,7 @@ hdf5::Handle row_type(const std::string& metric) {
 
 void write_file(const Checkpoint& c, const std::string& path) {
   hdf5::File file = hdf5::File::create(path);
-  const auto integer = [&](const char* name, std::uint64_t value) {
-    file.set_integers(name, std::span(&value, 1));
-  };
+  const auto integer = [&](const char* name, std::uint64_t value) { file.set_integers(name, std::span(&value, 1)); };
   file.set_text("format", kFormat);
   integer("version", kVersion);
   integer("round", c.round);
@@ -86,11 +82,9 @@ void read_model(const hdf5::File& file, Checkpoint& c) {
   for (std::size_t begin = 0; begin < order.size();) {
     const std::size_t end = std::min(order.find(' ', begin), order.size()), slash = order.find('/', begin);
     if (slash >= end) file.refuse("/model", "layer/tensor names", order);
-    const std::string layer = order.substr(begin, slash - begin),
-                      name = order.substr(slash + 1, end - slash - 1);
+    const std::string layer = order.substr(begin, slash - begin), name = order.substr(slash + 1, end - slash - 1);
     const hdf5::Dataset dataset = file.dataset("/model/" + layer + "/" + name);
-    if (dataset.shape().empty() || dataset.shape().size() > 2)
-      dataset.refuse("one or two dimensions", "others");
+    if (dataset.shape().empty() || dataset.shape().size() > 2) dataset.refuse("one or two dimensions", "others");
     const Tensor tensor = c.layout.tensors()[c.layout.add(layer, name, dataset.shape())];
     c.parameters.resize(c.layout.size());
     dataset.read(0, dataset.rows(), std::span<float>(c.parameters).subspan(tensor.offset, tensor.size()));
@@ -114,10 +108,8 @@ std::string digest(const Checkpoint& c) {
   integers({kVersion, c.round, c.seed, c.schema.classes, c.schema.targets, c.clients, c.examples,
             static_cast<std::uint64_t>(c.exponent), c.schema.task == data::Task::classification ? 0u : 1u,
             c.history.size()});
-  d.add(fmt::format("{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster,
-                    fmt::join(c.schema.feature_shape, ",")));
-  for (const Tensor& t : c.layout.tensors())
-    d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
+  d.add(fmt::format("{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, fmt::join(c.schema.feature_shape, ",")));
+  for (const Tensor& t : c.layout.tensors()) d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
   d.add(std::span<const float>(c.parameters));
   for (const auto& [name, values] : c.server) d.add(name).add(std::span<const float>(values));
   d.add(std::span<const Row>(c.history));
@@ -171,8 +163,7 @@ Checkpoint read(const std::string& path) {
   }
   const hdf5::Dataset history = file.dataset("/history");
   c.history.resize(history.rows());
-  history.read_compound(row_type(metric_name(c.schema.task)).get(),
-                        std::as_writable_bytes(std::span(c.history)));
+  history.read_compound(row_type(metric_name(c.schema.task)).get(), std::as_writable_bytes(std::span(c.history)));
   if (file.text("digest") != digest(c))
     file.refuse("/", "contents that match the digest", "others: the file is damaged");
   return c;

@@ -15,7 +15,7 @@ inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 // One row. Row 0 is the model before training. NaN = not measured in this round.
 struct Row {
   std::uint64_t round = 0;
-  double train_loss = kUnknown;  // mean over the cohort's examples, as they were trained on
+  double train_loss = kUnknown;                         // mean over the cohort's examples, as they were trained on
   double test_loss = kUnknown, test_metric = kUnknown;  // accuracy, or root mean squared error
   // The same metric per client, on its own examples: mean weighted by examples, quantiles, worst client.
   double client_mean = kUnknown, client_p10 = kUnknown, client_p50 = kUnknown, client_p90 = kUnknown,

@@ -36,8 +36,7 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
   file.close();
   const bool written = static_cast<bool>(file);
   fs::remove(probe, error);
-  if (!written)
-    fail(ExitCode::cannot_create, "run.dir: {} cannot be written: {}", path_, std::strerror(errno));
+  if (!written) fail(ExitCode::cannot_create, "run.dir: {} cannot be written: {}", path_, std::strerror(errno));
 }
 
 std::vector<std::string> RunDirectory::checkpoints() const {

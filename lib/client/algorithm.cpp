@@ -38,10 +38,8 @@ std::unique_ptr<Algorithm> make(const model::Model& model, const Options& option
   require(options.steps >= 0, "steps", "0 or more", static_cast<double>(options.steps));
   require(options.batch >= 0, "batch", "0 (all) or more", static_cast<double>(options.batch));
   require(options.lr > 0 && std::isfinite(options.lr), "lr", "a positive number", options.lr);
-  require(options.lr_decay > 0 && options.lr_decay <= 1, "lr-decay", "a number above 0 and up to 1",
-          options.lr_decay);
-  require(options.momentum >= 0 && options.momentum < 1, "momentum", "a number from 0 to below 1",
-          options.momentum);
+  require(options.lr_decay > 0 && options.lr_decay <= 1, "lr-decay", "a number above 0 and up to 1", options.lr_decay);
+  require(options.momentum >= 0 && options.momentum < 1, "momentum", "a number from 0 to below 1", options.momentum);
   require(options.weight_decay >= 0, "weight-decay", "0 or more", options.weight_decay);
   return kind.make(model, options);
 }
@@ -60,19 +58,26 @@ Worker::Worker(const model::Model& model, const data::Schema& schema, const Opti
   order.reserve(largest_client);
 }
 
-double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
-                     std::span<const std::uint32_t> order, std::span<const float> parameters,
-                     Worker& worker) {
-  std::fill(worker.gradient.begin(), worker.gradient.end(), 0.0F);
-  const float weight = 1.0F / static_cast<float>(order.size());
+double add_gradient(const model::Model& model, const data::ClientExamples& examples,
+                    std::span<const std::uint32_t> order, std::span<const float> parameters, float weight,
+                    std::span<float> gradient, Worker& worker) {
   model::Score score;
   for (std::size_t i = 0; i < order.size(); i += worker.batch.rows) {
     const auto part = order.subspan(i, std::min(worker.batch.rows, order.size() - i));
     const data::Batch batch = examples.block->gather(examples.first, part, worker.batch);
-    score += model.add_gradient(parameters, batch, weight, worker.gradient, *worker.workspace);
+    score += model.add_gradient(parameters, batch, weight, gradient, *worker.workspace);
   }
+  return score.loss;
+}
+
+double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
+                     std::span<const std::uint32_t> order, std::span<const float> parameters, Worker& worker) {
+  std::fill(worker.gradient.begin(), worker.gradient.end(), 0.0F);
+  const double n = static_cast<double>(order.size());
+  const double loss =
+      add_gradient(model, examples, order, parameters, static_cast<float>(1.0 / n), worker.gradient, worker);
   model.add_penalty_gradient(parameters, worker.gradient);
-  return score.loss / static_cast<double>(order.size());
+  return loss / n;
 }
 
 }  // namespace fedmpi::client

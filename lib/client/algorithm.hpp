@@ -29,8 +29,7 @@ double learning_rate(const Options& options, std::uint64_t round);  // round cou
 // The memory of one thread that trains clients, one after another; allocated once.
 struct Worker {
   // For clients of at most `largest_client` examples.
-  Worker(const model::Model& model, const data::Schema& schema, const Options& options,
-         std::size_t largest_client);
+  Worker(const model::Model& model, const data::Schema& schema, const Options& options, std::size_t largest_client);
 
   Vector parameters;  // the local model; after training, the update
   Vector gradient;
@@ -70,6 +69,12 @@ std::unique_ptr<Algorithm> make(const model::Model& model, const Options& option
 // worker.gradient; returns the mean loss. Works through them in blocks of the worker's batch buffer.
 double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
                      std::span<const std::uint32_t> order, std::span<const float> parameters, Worker& worker);
+
+// Adds weight · Σ ∇ loss over those examples, without the penalty, to `gradient`; returns the summed loss. With one
+// block of examples `gradient` may be `parameters` itself: see model::Model::add_gradient.
+double add_gradient(const model::Model& model, const data::ClientExamples& examples,
+                    std::span<const std::uint32_t> order, std::span<const float> parameters, float weight,
+                    std::span<float> gradient, Worker& worker);
 
 std::unique_ptr<Algorithm> make_fedsgd(const model::Model& model, const Options& options);
 std::unique_ptr<Algorithm> make_fedavg(const model::Model& model, const Options& options);

@@ -32,20 +32,23 @@ class FedAvg : public Algorithm {
     for (std::size_t step = 0; step < steps; ++step) {
       const std::size_t begin = step % per_epoch * batch;
       if (begin == 0) stream.shuffle(std::span(worker.order));
-      const auto part =
-          std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(batch, n - begin));
-      loss += static_cast<double>(part.size()) *
-              mean_gradient(model_, a.examples, part, worker.parameters, worker);
+      const auto part = std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(batch, n - begin));
+      loss += descend(a.examples, part, lr, worker);
       seen += part.size();
-      descend(lr, worker);
     }
     for (std::size_t j = 0; j < worker.parameters.size(); ++j) worker.parameters[j] -= a.global[j];
     return loss / static_cast<double>(seen);
   }
 
  private:
-  // v ← μ v + (g + λ w);  w ← w - η v
-  void descend(float lr, Worker& worker) const {
+  // One step: v ← μ v + (g + λ w);  w ← w - η v. Returns the summed loss of its examples.
+  double descend(const data::ClientExamples& examples, std::span<const std::uint32_t> part, float lr,
+                 Worker& worker) const {
+    const float n = static_cast<float>(part.size());
+    const bool plain = options_.momentum == 0 && options_.weight_decay == 0 && model_.l2() == 0;
+    if (plain && part.size() <= worker.batch.rows)  // the gradient needs no place of its own
+      return add_gradient(model_, examples, part, worker.parameters, -lr / n, worker.parameters, worker);
+    const double loss = double{n} * mean_gradient(model_, examples, part, worker.parameters, worker);
     const float decay = static_cast<float>(options_.weight_decay);
     const float momentum = static_cast<float>(options_.momentum);
     float* w = worker.parameters.data();
@@ -60,6 +63,7 @@ class FedAvg : public Algorithm {
         w[j] -= lr * v[j];
       }
     }
+    return loss;
   }
 
   const model::Model& model_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/checksum.hpp"
+
 namespace fedmpi::data {
 
 BatchBuffer::BatchBuffer(const Schema& schema, std::size_t n) : rows(n), features(n * schema.features()) {
@@ -51,6 +53,18 @@ Batch Block::gather(std::size_t first, std::span<const std::uint32_t> order, Bat
 Batch Block::gather(std::size_t first, std::size_t count, BatchBuffer& buffer) const {
   return copy_rows(
       *this, count, [&](std::size_t i) { return first + i; }, buffer);
+}
+
+std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
+  std::uint64_t sum = 0;
+  const auto add = [&](const auto& values, std::size_t width) {
+    if (!values.empty()) sum = checksum(std::as_bytes(std::span(values).subspan(first * width, count * width)), sum);
+  };
+  add(bytes, schema.features());
+  add(numbers, schema.features());
+  add(labels, 1);
+  add(targets, schema.targets);
+  return sum;
 }
 
 const Block* Dataset::block_of(ClientId id) const {

@@ -11,8 +11,7 @@
 
 namespace fedmpi::data {
 
-using ClientId =
-    std::uint64_t;  // position in the whole federation: files in order of name, clients as in the file
+using ClientId = std::uint64_t;  // position in the whole federation: files in order of name, clients as in the file
 
 // Examples read from one file, as rows.
 struct Block {
@@ -26,9 +25,11 @@ struct Block {
   std::size_t rows = 0;
   std::size_t dropped = 0;  // rows left out because they were bad (--data.skip-bad)
 
-  ClientId first_client = 0;  // clients: first_client … first_client + offsets.size() - 2
-  std::vector<std::uint64_t>
-      offsets;  // row offsets of the clients in this block; empty where clients do not matter
+  // Of the stored features and labels of those rows; tells data sets apart.
+  std::uint64_t checksum_of(std::size_t first, std::size_t count) const;
+
+  ClientId first_client = 0;           // clients: first_client … first_client + offsets.size() - 2
+  std::vector<std::uint64_t> offsets;  // row offsets of the clients in this block; empty where clients do not matter
 
   // Copies rows first + order[i] to column i of the buffer and returns them as a batch; without an order, the
   // consecutive rows from `first`. At most buffer.rows rows.

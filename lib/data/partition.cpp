@@ -129,10 +129,10 @@ Clients dirichlet(const Census& census, const Sizes& sizes, double concentration
     for (std::size_t i = 0; i < sizes[c]; ++i) {
       // A product that rounds up to the whole still falls on the last label that is left.
       const double u = draw.uniform() * cumulative.back();
-      const auto k = static_cast<std::size_t>(
-          std::min(std::upper_bound(cumulative.begin(), cumulative.end(), u),
-                   std::lower_bound(cumulative.begin(), cumulative.end(), cumulative.back())) -
-          cumulative.begin());
+      const auto k =
+          static_cast<std::size_t>(std::min(std::upper_bound(cumulative.begin(), cumulative.end(), u),
+                                            std::lower_bound(cumulative.begin(), cumulative.end(), cumulative.back())) -
+                                   cumulative.begin());
       client[pools.examples[pools.begin[k] + --left[k]]] = c;
       if (left[k] == 0 && i + 1 < sizes[c]) accumulate();
     }
@@ -181,8 +181,7 @@ Clients take_natural(const Census& census, const std::vector<std::string>& natur
   if (natural_names.empty())
     fail(ExitCode::usage, "--partition: natural needs an input with clients of its own, found one without");
   if (options.clients != 0 && options.clients != natural_names.size())
-    fail(ExitCode::usage,
-         "--clients: the input has {} clients of its own, found {}; choose another --partition",
+    fail(ExitCode::usage, "--clients: the input has {} clients of its own, found {}; choose another --partition",
          natural_names.size(), options.clients);
   if (options.skew > 0.0) fail(ExitCode::usage, "--skew: the sizes of natural clients are their own");
   Clients number(natural_names.size());
@@ -197,10 +196,9 @@ Clients take_natural(const Census& census, const std::vector<std::string>& natur
   return client;
 }
 
-Clients partition(const Census& census, const std::vector<std::string>& natural_names,
-                  const PartitionOptions& options, std::vector<std::string>& names) {
-  const std::string kind =
-      !options.partition.empty() ? options.partition : (natural_names.empty() ? "iid" : "natural");
+Clients partition(const Census& census, const std::vector<std::string>& natural_names, const PartitionOptions& options,
+                  std::vector<std::string>& names) {
+  const std::string kind = !options.partition.empty() ? options.partition : (natural_names.empty() ? "iid" : "natural");
   const Row& row = find_by_name(kRows, kind.substr(0, kind.find(':')), "--partition");
   const double argument = parse_argument(row, kind);
   if (row.method == nullptr) return take_natural(census, natural_names, options, names);
@@ -211,11 +209,9 @@ Clients partition(const Census& census, const std::vector<std::string>& natural_
   if (!(options.skew >= 0.0) || options.skew > 1e6)
     fail(ExitCode::usage, "--skew: expected 0 or more, found {}", options.skew);
   if (row.labels && census.classes == 0)
-    fail(ExitCode::usage, "--partition: {} needs labels that are classes, found a regression task",
-         row.usage);
+    fail(ExitCode::usage, "--partition: {} needs labels that are classes, found a regression task", row.usage);
   if (row.whole && argument > static_cast<double>(census.examples / options.clients))
-    fail(ExitCode::usage,
-         "--partition: expected at most {} pieces per client, as each has examples, found {}",
+    fail(ExitCode::usage, "--partition: expected at most {} pieces per client, as each has examples, found {}",
          census.examples / options.clients, argument);
   for (std::size_t c = 0; c < options.clients; ++c) names.push_back(std::to_string(c));
   return row.method(census, client_sizes(census.examples, options), argument, options.seed);

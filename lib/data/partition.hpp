@@ -12,8 +12,7 @@
 namespace fedmpi::data {
 
 struct PartitionOptions {
-  std::string
-      partition;  // a kind of partition_kinds(); empty = natural where there are natural clients, else iid
+  std::string partition;    // a kind of partition_kinds(); empty = natural where there are natural clients, else iid
   std::size_t clients = 0;  // 0 = as many as there are natural clients
   double skew = 0.0;        // of the clients' sizes: proportions ~ Dirichlet(skew); 0 = equal sizes
   double holdout = 0.0;     // fraction of the examples that no client gets, 0 … 1
@@ -35,7 +34,6 @@ struct Assignment {
 
 // Every client gets at least one example. `natural_names` are the source's. Error(usage) for options that do
 // not fit the input, such as more clients than examples.
-Assignment assign(const Census& census, const std::vector<std::string>& natural_names,
-                  const PartitionOptions& options);
+Assignment assign(const Census& census, const std::vector<std::string>& natural_names, const PartitionOptions& options);
 
 }  // namespace fedmpi::data

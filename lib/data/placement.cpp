@@ -11,8 +11,7 @@ namespace fedmpi::data {
 namespace {
 
 // Cuts one file into about `pieces` runs of clients of nearly equal cost; a run has at least one client.
-void cut(std::uint64_t file, std::span<const std::uint64_t> sizes, std::size_t pieces,
-         std::vector<Unit>& units) {
+void cut(std::uint64_t file, std::span<const std::uint64_t> sizes, std::size_t pieces, std::vector<Unit>& units) {
   const std::uint64_t total = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
   const std::uint64_t share = std::max<std::uint64_t>(1, (total + pieces - 1) / pieces);
   for (std::size_t c = 0; c < sizes.size();) {

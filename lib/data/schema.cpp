@@ -9,8 +9,6 @@ std::size_t Schema::features() const {
   return std::accumulate(feature_shape.begin(), feature_shape.end(), std::size_t{1}, std::multiplies<>());
 }
 
-std::size_t Schema::row_bytes() const {
-  return features() * (type == FeatureType::uint8 ? 1 : sizeof(float));
-}
+std::size_t Schema::row_bytes() const { return features() * (type == FeatureType::uint8 ? 1 : sizeof(float)); }
 
 }  // namespace fedmpi::data

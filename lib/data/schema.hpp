@@ -29,7 +29,7 @@ struct Example {
   std::span<const std::byte> features;  // Schema::row_bytes() bytes of the stored type
   std::int32_t label = 0;               // classification: 0 … classes-1
   std::span<const float> target;        // regression: Schema::targets numbers
-  std::uint64_t client = 0;  // index into Source::client_names(); 0 where there are no natural clients
+  std::uint64_t client = 0;             // index into Source::client_names(); 0 where there are no natural clients
 };
 
 }  // namespace fedmpi::data

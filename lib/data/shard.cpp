@@ -65,8 +65,7 @@ std::optional<std::string> Shard::fault(const Block& block, std::size_t row, std
   const std::size_t width = schema_.features();
   if (schema_.type == FeatureType::float32 && !all_finite({block.numbers.data() + row * width, width}))
     return "expected finite features, found NaN or Inf";
-  if (schema_.task == Task::regression &&
-      !all_finite({block.targets.data() + row * schema_.targets, schema_.targets}))
+  if (schema_.task == Task::regression && !all_finite({block.targets.data() + row * schema_.targets, schema_.targets}))
     return "expected finite labels, found NaN or Inf";
   if (schema_.task == Task::classification) {
     const std::int32_t label = block.labels[row];
@@ -99,8 +98,7 @@ Block Shard::read_clients(std::size_t first, std::size_t count, std::size_t clas
   const std::size_t begin = offsets_[first], end = offsets_[first + count];
   for (std::size_t c = first; c < first + count; ++c)
     if (offsets_[c] == offsets_[c + 1])
-      fail(ExitCode::bad_data, "{}: client '{}': expected at least one example, found none", path_,
-           client_name(c));
+      fail(ExitCode::bad_data, "{}: client '{}': expected at least one example, found none", path_, client_name(c));
   Block block = read(begin, end - begin, classes, skip_bad);
   block.offsets.reserve(count + 1);
   if (block.dropped == 0) {
@@ -120,11 +118,9 @@ std::vector<std::string> shard_files(const std::string& pattern) {
   const std::string search = directory ? pattern + "/shard-*.h5" : pattern;
   glob_t found{};
   std::vector<std::string> files;
-  if (glob(search.c_str(), 0, nullptr, &found) == 0)
-    files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  if (glob(search.c_str(), 0, nullptr, &found) == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
-  if (files.empty())
-    fail(ExitCode::usage, "data.shards: expected shards at '{}', found no file of that name", search);
+  if (files.empty()) fail(ExitCode::usage, "data.shards: expected shards at '{}', found no file of that name", search);
   std::sort(files.begin(), files.end());
   return files;
 }

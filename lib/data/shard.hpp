@@ -19,12 +19,8 @@ class Shard {
 
   const std::string& path() const { return path_; }
   const Schema& schema() const { return schema_; }
-  bool classes_inferred() const {
-    return classes_inferred_;
-  }  // from the largest label, since none are declared
-  const std::vector<std::uint64_t>& offsets() const {
-    return offsets_;
-  }  // first row of each client, and the end
+  bool classes_inferred() const { return classes_inferred_; }  // from the largest label, since none are declared
+  const std::vector<std::uint64_t>& offsets() const { return offsets_; }  // first row of each client, and the end
   std::size_t clients() const { return offsets_.size() - 1; }
   std::size_t rows() const { return offsets_.back(); }
   virtual std::string client_name(std::size_t client) const = 0;

@@ -10,9 +10,7 @@ namespace {
 
 constexpr std::uint64_t kVersion = 1;
 
-std::string text_of(const std::vector<std::size_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, " × "));
-}
+std::string text_of(const std::vector<std::size_t>& shape) { return fmt::format("[{}]", fmt::join(shape, " × ")); }
 
 }  // namespace
 
@@ -45,11 +43,9 @@ void NativeShard::read_header() {
   if (schema_.features() != features_.row_size())
     features_.refuse(fmt::format("{} features as feature_shape declares", schema_.features()),
                      std::to_string(features_.row_size()));
-  if (rows == 0 || schema_.features() == 0)
-    features_.refuse("at least one example and feature", text_of(shape));
+  if (rows == 0 || schema_.features() == 0) features_.refuse("at least one example and feature", text_of(shape));
 
-  const bool bytes =
-      features_.element_class() == hdf5::ElementClass::integer && features_.element_bytes() == 1;
+  const bool bytes = features_.element_class() == hdf5::ElementClass::integer && features_.element_bytes() == 1;
   if (!bytes && !(features_.element_class() == hdf5::ElementClass::real && features_.element_bytes() == 4))
     features_.refuse("uint8 or float32", "another element type");
   schema_.type = bytes ? FeatureType::uint8 : FeatureType::float32;
@@ -75,8 +71,7 @@ void NativeShard::read_header() {
     if (schema_.classes < 2 || schema_.classes > 1'000'000)
       file_.refuse("/", "from 2 to 1,000,000 classes", std::to_string(schema_.classes));
   } else {
-    if (labels_.element_class() != hdf5::ElementClass::real)
-      labels_.refuse("floating-point labels", "another type");
+    if (labels_.element_class() != hdf5::ElementClass::real) labels_.refuse("floating-point labels", "another type");
     schema_.targets = labels_.row_size();
   }
   read_offsets(rows);
@@ -89,8 +84,7 @@ void NativeShard::read_offsets(std::size_t rows) {
     return;
   }
   const hdf5::Dataset offsets = file_.dataset("/clients/offsets");
-  if (offsets.shape().size() != 1 || offsets.rows() < 2 ||
-      offsets.element_class() != hdf5::ElementClass::integer)
+  if (offsets.shape().size() != 1 || offsets.rows() < 2 || offsets.element_class() != hdf5::ElementClass::integer)
     offsets.refuse("a list of at least two whole numbers", text_of(offsets.shape()));
   offsets_ = offsets.read_all<std::uint64_t>();
   if (offsets_.front() != 0 || offsets_.back() != rows || !std::is_sorted(offsets_.begin(), offsets_.end()))

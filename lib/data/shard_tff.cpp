@@ -19,8 +19,8 @@ TffShard::TffShard(hdf5::File file)
 
 void TffShard::read_rows(std::size_t first, std::size_t count, Block& block) const {
   const std::size_t width = schema_.features(), end = first + count;
-  std::size_t client = static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), first) -
-                                                offsets_.begin() - 1);
+  std::size_t client =
+      static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), first) - offsets_.begin() - 1);
   for (std::size_t row = first; row < end; ++client) {
     const TffClient from = tff_client(file_, layout_, names_[client]);
     const std::size_t begin = row - offsets_[client];

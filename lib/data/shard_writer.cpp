@@ -47,10 +47,7 @@ struct Window {
 class OpenShard {
  public:
   OpenShard(const Schema& schema, const ShardFile& shard, std::span<const std::uint64_t> offsets)
-      : schema_(schema),
-        file_(hdf5::File::create(aside(shard.path))),
-        first_(offsets.front()),
-        end_(offsets.back()) {
+      : schema_(schema), file_(hdf5::File::create(aside(shard.path))), first_(offsets.front()), end_(offsets.back()) {
     const bool classification = schema.task == Task::classification;
     file_.set_text("format", "fedmpi-shard");
     file_.set_integers("version", std::vector<std::uint64_t>{1});
@@ -93,8 +90,7 @@ class OpenShard {
     if (schema_.task == Task::classification)
       labels_->write(to, count, std::span(window.labels).subspan(from, count));
     else
-      labels_->write(to, count,
-                     std::span(window.targets).subspan(from * schema_.targets, count * schema_.targets));
+      labels_->write(to, count, std::span(window.targets).subspan(from * schema_.targets, count * schema_.targets));
   }
 
   void close() {
@@ -122,8 +118,7 @@ void fill(Window& window, const Schema& schema, Source& source, std::span<const 
     progress(i);
   }
   if (i < client.size() || source.next(example))
-    fail(ExitCode::bad_data,
-         "expected the input to stay as it is while it is read, found {} than {} examples",
+    fail(ExitCode::bad_data, "expected the input to stay as it is while it is read, found {} than {} examples",
          i < client.size() ? "fewer" : "more", client.size());
 }
 
@@ -145,8 +140,7 @@ void require_absent(std::span<const ShardFile> files) {
 
 std::vector<std::size_t> split_clients(std::span<const std::uint64_t> sizes, std::size_t files) {
   if (files == 0 || files > sizes.size())
-    fail(ExitCode::usage, "--files: expected from 1 to {}, the number of clients, found {}", sizes.size(),
-         files);
+    fail(ExitCode::usage, "--files: expected from 1 to {}, the number of clients, found {}", sizes.size(), files);
   const std::uint64_t total = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
   std::vector<std::size_t> counts(files);
   std::uint64_t given = 0;
@@ -158,8 +152,7 @@ std::vector<std::size_t> split_clients(std::span<const std::uint64_t> sizes, std
     do {
       given += sizes[c++];
       ++counts[f];
-    } while (c < most &&
-             (f + 1 == files || static_cast<double>(given) + static_cast<double>(sizes[c]) / 2 <= share));
+    } while (c < most && (f + 1 == files || static_cast<double>(given) + static_cast<double>(sizes[c]) / 2 <= share));
   }
   return counts;
 }
@@ -171,8 +164,7 @@ ShardWriter::~ShardWriter() {
   for (const std::string& path : pending_) std::remove(aside(path).c_str());
 }
 
-void ShardWriter::write(Source& source, std::span<const std::uint32_t> client,
-                        std::span<const ShardFile> files) {
+void ShardWriter::write(Source& source, std::span<const std::uint32_t> client, std::span<const ShardFile> files) {
   require_absent(files);
   std::size_t clients = 0;
   for (const ShardFile& file : files) clients += file.clients.size();

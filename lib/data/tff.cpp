@@ -31,8 +31,8 @@ FeatureType stored_type(const hdf5::Dataset& features) {
   if (features.element_class() != integer && features.element_class() != real)
     features.refuse("numbers", "another type");
   const hdf5::Handle type(H5Dget_type(features.id()), H5Tclose);
-  const bool byte = features.element_class() == integer && features.element_bytes() == 1 &&
-                    H5Tget_sign(type.get()) == H5T_SGN_NONE;
+  const bool byte =
+      features.element_class() == integer && features.element_bytes() == 1 && H5Tget_sign(type.get()) == H5T_SGN_NONE;
   return byte ? FeatureType::uint8 : FeatureType::float32;
 }
 
@@ -65,12 +65,11 @@ TffLayout tff_layout(const hdf5::File& file) {
 
 TffClient tff_client(const hdf5::File& file, const TffLayout& layout, std::string_view client) {
   TffClient c{file.dataset(path_of(client, layout.features)), file.dataset(path_of(client, layout.labels))};
-  if (example_shape(c.features) != layout.schema.feature_shape ||
-      stored_type(c.features) != layout.schema.type)
+  if (example_shape(c.features) != layout.schema.feature_shape || stored_type(c.features) != layout.schema.type)
     c.features.refuse(fmt::format("rows of shape {} as in the first client", layout.schema.feature_shape),
                       fmt::format("shape {}", c.features.shape()));
-  if (c.labels.element_class() != hdf5::ElementClass::integer || c.labels.shape().empty() ||
-      c.labels.row_size() != 1 || c.labels.rows() != c.features.rows())
+  if (c.labels.element_class() != hdf5::ElementClass::integer || c.labels.shape().empty() || c.labels.row_size() != 1 ||
+      c.labels.rows() != c.features.rows())
     c.labels.refuse(fmt::format("{} whole numbers, one per example", c.features.rows()),
                     fmt::format("another type or shape {}", c.labels.shape()));
   return c;

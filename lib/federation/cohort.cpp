@@ -13,8 +13,8 @@ using data::ClientId;
 
 // Every set of that size with equal probability: Floyd's algorithm (Bentley and Floyd 1987).
 void uniform(std::uint64_t clients, double expected, Stream& stream, std::vector<ClientId>& cohort) {
-  const std::uint64_t size = std::min<std::uint64_t>(
-      clients, std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(expected))));
+  const std::uint64_t size =
+      std::min<std::uint64_t>(clients, std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(expected))));
   std::unordered_set<ClientId> chosen;
   chosen.reserve(size);
   for (std::uint64_t i = clients - size; i < clients; ++i) {

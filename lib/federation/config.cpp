@@ -17,9 +17,7 @@ namespace fedmpi::federation {
 namespace po = boost::program_options;
 
 std::vector<Option> Config::options() {
-  const auto one_of = [](const char* what, const std::string& names) {
-    return fmt::format("{}: {}", what, names);
-  };
+  const auto one_of = [](const char* what, const std::string& names) { return fmt::format("{}: {}", what, names); };
   const auto table = [](const char* what, const auto& rows) {
     std::string text = std::string(what) + ":";
     for (const auto& row : rows) text += fmt::format("\n  {}: {}", row.name, row.summary);
@@ -63,8 +61,7 @@ std::vector<Option> Config::options() {
       {"stop.tolerance", &stop.tolerance, "stop when the norm of the update falls below; 0 = never"},
       {"stop.gradient-tolerance", &stop.gradient_tolerance,
        "fedsgd: stop when the norm of the mean gradient falls below; 0 = never"},
-      {"stop.patience", &stop.patience,
-       "stop after so many evaluations without a better test loss; 0 = never"},
+      {"stop.patience", &stop.patience, "stop after so many evaluations without a better test loss; 0 = never"},
       {"stop.minutes", &stop.minutes, "stop, to be resumed, before so many minutes have passed; 0 = never"},
       {"run.dir", &run.dir, "directory of checkpoints and history"},
       {"run.checkpoint-every", &run.checkpoint_every, "rounds between checkpoints; 0 = only at the end"},
@@ -77,10 +74,8 @@ std::vector<Option> Config::options() {
 
 namespace {
 
-const Option& find_option(const std::vector<Option>& options, const std::string& name,
-                          const std::string& where) {
-  const auto found =
-      std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == name; });
+const Option& find_option(const std::vector<Option>& options, const std::string& name, const std::string& where) {
+  const auto found = std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == name; });
   if (found != options.end()) return *found;
   // The known names of the section; without such a section, the sections.
   const std::string section = name.substr(0, name.find('.') + 1);
@@ -89,8 +84,7 @@ const Option& find_option(const std::vector<Option>& options, const std::string&
     if (!section.empty() && o.name.starts_with(section)) known.push_back(o.name);
   if (known.empty())
     for (const Option& o : options)
-      if (const auto s = o.name.substr(0, o.name.find('.')); known.empty() || known.back() != s)
-        known.push_back(s);
+      if (const auto s = o.name.substr(0, o.name.find('.')); known.empty() || known.back() != s) known.push_back(s);
   fail(ExitCode::usage, "{}'{}' is not known; known are {}", where, name, fmt::join(known, ", "));
 }
 
@@ -101,8 +95,7 @@ std::string line_of(const std::string& text, const std::string& file, const std:
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    line.erase(std::remove_if(line.begin(), line.end(), [](unsigned char c) { return std::isspace(c); }),
-               line.end());
+    line.erase(std::remove_if(line.begin(), line.end(), [](unsigned char c) { return std::isspace(c); }), line.end());
     if (line.starts_with('[') && line.ends_with(']'))
       section = line.substr(1, line.size() - 2) + ".";
     else if (section + line.substr(0, line.find('=')) == name)
@@ -122,8 +115,7 @@ void check_syntax(const std::string& text, const std::string& file) {
     if (begin == std::string::npos) continue;
     const bool section = line[begin] == '[' && line[line.find_last_not_of(" \t\r")] == ']';
     if (!section && (line.find('=') == std::string::npos || line[begin] == '='))
-      fail(ExitCode::usage, "{}:{}: expected [section], key = value or # comment, found '{}'", file, number,
-           line);
+      fail(ExitCode::usage, "{}:{}: expected [section], key = value or # comment, found '{}'", file, number, line);
   }
 }
 
@@ -181,8 +173,7 @@ void Config::apply(const std::vector<std::string>& arguments) {
   }
   for (const auto& given : parsed.options) {
     if (given.position_key >= 0)
-      fail(ExitCode::usage, "expected options of the form --section.key value, found '{}'",
-           given.value.at(0));
+      fail(ExitCode::usage, "expected options of the form --section.key value, found '{}'", given.value.at(0));
     const Option& option = find_option(known, given.string_key, "");
     option.set(given.value.at(0));
   }
@@ -195,12 +186,11 @@ void Config::check() const {
   require(!data.shards.empty(), "data.shards", "the training shards", data.shards);
   require(federation.rounds >= 0, "federation.rounds", "0 or more", federation.rounds);
   require(federation.cohort >= 0, "federation.cohort", "0 or more", federation.cohort);
-  require(federation.fraction > 0 && federation.fraction <= 1, "federation.fraction",
-          "a number above 0 and up to 1", federation.fraction);
-  require(federation.threads >= 1 && federation.threads <= 1024, "federation.threads", "1 to 1024",
-          federation.threads);
-  require(federation.bad_update == "abort" || federation.bad_update == "drop", "federation.bad-update",
-          "abort or drop", federation.bad_update);
+  require(federation.fraction > 0 && federation.fraction <= 1, "federation.fraction", "a number above 0 and up to 1",
+          federation.fraction);
+  require(federation.threads >= 1 && federation.threads <= 1024, "federation.threads", "1 to 1024", federation.threads);
+  require(federation.bad_update == "abort" || federation.bad_update == "drop", "federation.bad-update", "abort or drop",
+          federation.bad_update);
   require(eval.every >= 0, "eval.every", "0 or more", eval.every);
   require(run.checkpoint_every >= 0, "run.checkpoint-every", "0 or more", run.checkpoint_every);
   require(run.keep >= 2, "run.keep", "2 or more", run.keep);
@@ -239,8 +229,7 @@ std::string Config::help() {
     std::string lines = o.help;
     for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 30)
       lines.replace(at, 1, "\n" + std::string(29, ' '));
-    text += fmt::format("  --{:<24} {}{}\n", o.name, lines,
-                        o.text().empty() ? "" : fmt::format(" [{}]", o.text()));
+    text += fmt::format("  --{:<24} {}{}\n", o.name, lines, o.text().empty() ? "" : fmt::format(" [{}]", o.text()));
   }
   return text;
 }
@@ -252,12 +241,10 @@ std::vector<std::string> conflicts(const Config& before, const Config& now) {
   for (std::size_t i = 0; i < old_options.size(); ++i) {
     const std::string& name = old_options[i].name;
     const bool free = name.starts_with("run.") || name.starts_with("stop.") || name.starts_with("eval.") ||
-                      name.starts_with("data.") || name == "federation.rounds" ||
-                      name == "federation.threads";
+                      name.starts_with("data.") || name == "federation.rounds" || name == "federation.threads";
     const bool allowed = ("," + now.run.allow + ",").find("," + name + ",") != std::string::npos;
     if (!free && !allowed && old_options[i].text() != new_options[i].text())
-      differing.push_back(
-          fmt::format("{} was '{}' and is '{}'", name, old_options[i].text(), new_options[i].text()));
+      differing.push_back(fmt::format("{} was '{}' and is '{}'", name, old_options[i].text(), new_options[i].text()));
   }
   return differing;
 }

@@ -43,8 +43,11 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
   Stream stream(config.federation.seed, Purpose::initialise);
   model.initialise(stream, state_.parameters);
   resume();
+}
+
+void Coordinator::begin() {
   directory_.write_config(state_.config);
-  directory_.begin_history(checkpoint::columns(metric_of(roster)), state_.history);
+  directory_.begin_history(checkpoint::columns(metric_of(roster_)), state_.history);
 }
 
 void Coordinator::resume() {
@@ -56,8 +59,7 @@ void Coordinator::resume() {
   if (from == "no") {
     if (present.empty()) return;
     fail(ExitCode::cannot_create,
-         "run.dir: {} already holds a run; choose another directory, or --run.resume auto to go on",
-         config_.run.dir);
+         "run.dir: {} already holds a run; choose another directory, or --run.resume auto to go on", config_.run.dir);
   }
   if (from == "auto") {
     if (auto newest = directory_.newest(note)) restore(std::move(*newest));

@@ -34,10 +34,12 @@ class Stopwatch {
 
 class Coordinator {
  public:
-  // Prepares the run directory and the state to start from, fresh or of a checkpoint. Errors are of this rank
+  // Checks the run directory and finds the state to start from, fresh or of a checkpoint. Errors are of this rank
   // alone.
-  Coordinator(const Config& config, const Roster& roster, const model::Model& model,
-              const Observer& observer);
+  Coordinator(const Config& config, const Roster& roster, const model::Model& model, const Observer& observer);
+
+  // Writes config.ini and begins history.csv; until then no file of the run directory has changed.
+  void begin();
 
   std::span<float> parameters() { return state_.parameters; }
   std::uint64_t round() const { return state_.round; }  // rounds that the parameters have seen

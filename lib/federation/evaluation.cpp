@@ -47,8 +47,7 @@ model::Score Evaluator::score(const data::Block& block, std::size_t first, std::
                               std::span<const float> parameters, Worker& worker) const {
   model::Score sum;
   for (std::size_t i = 0; i < count; i += kEvaluationRows)
-    sum += model_.evaluate(parameters,
-                           block.gather(first + i, std::min(kEvaluationRows, count - i), worker.batch),
+    sum += model_.evaluate(parameters, block.gather(first + i, std::min(kEvaluationRows, count - i), worker.batch),
                            *worker.workspace);
   return sum;
 }
@@ -58,8 +57,7 @@ TestScore Evaluator::test(mpi::Communicator& comm, std::span<const float> parame
   std::mutex mutex;
   const std::size_t blocks = (roster_.test.rows + kEvaluationRows - 1) / kEvaluationRows;
   pool_.run(blocks, [&](std::size_t worker, std::size_t i) {
-    const std::size_t first = i * kEvaluationRows,
-                      count = std::min(kEvaluationRows, roster_.test.rows - first);
+    const std::size_t first = i * kEvaluationRows, count = std::min(kEvaluationRows, roster_.test.rows - first);
     const model::Score s = score(roster_.test, first, count, parameters, workers_[worker]);
     const std::lock_guard lock(mutex);
     sums.loss.add(s.loss);

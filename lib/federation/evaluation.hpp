@@ -37,8 +37,8 @@ class Evaluator {
     data::BatchBuffer batch;
     std::unique_ptr<model::Workspace> workspace;
   };
-  model::Score score(const data::Block& block, std::size_t first, std::size_t count,
-                     std::span<const float> parameters, Worker& worker) const;
+  model::Score score(const data::Block& block, std::size_t first, std::size_t count, std::span<const float> parameters,
+                     Worker& worker) const;
   double metric(double sum, double examples) const;  // of a sum of Score::metric
 
   const model::Model& model_;

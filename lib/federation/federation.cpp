@@ -34,8 +34,7 @@ class Federation {
         evaluator_(*model_, roster_, pool_),
         round_(comm, config, roster_, *model_, pool_),
         parameters_(comm.is_root() ? 0 : model_->layout().size()) {
-    const std::string plan =
-        describe_plan(comm, config, roster_, *model_, round_.exchange(), round_.expected_cohort());
+    const std::string plan = describe_plan(comm, config, roster_, *model_, round_.exchange(), round_.expected_cohort());
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
       coordinator_.emplace(config, roster_, *model_, observer);
@@ -45,7 +44,9 @@ class Federation {
 
   // The loop over rounds. Each turn begins with the parameters after `round` rounds, 0 at first.
   Outcome run() {
-    catch_preemption();
+    mpi::collectively(comm_, [&] {
+      if (coordinator_) coordinator_->begin();
+    });
     for (;;) {
       Order order = decide_before_evaluation();
       announce(order);
@@ -64,6 +65,7 @@ class Federation {
 
  private:
   static Roster checked(mpi::Communicator& comm, const Config& config) {
+    catch_preemption();
     mpi::collectively(comm, [&] { config.check(); });
     return assemble(comm, config.data.shards, config.data.test, config.data.skip_bad);
   }
@@ -79,9 +81,7 @@ class Federation {
     return model;
   }
 
-  std::span<float> parameters() {
-    return coordinator_ ? coordinator_->parameters() : std::span<float>(parameters_);
-  }
+  std::span<float> parameters() { return coordinator_ ? coordinator_->parameters() : std::span<float>(parameters_); }
 
   void lap(double checkpoint::Row::*part) {
     if (coordinator_) coordinator_->row().*part += coordinator_->watch().lap();
@@ -151,8 +151,7 @@ class Federation {
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1);
     const std::size_t per_sender = senders == 0 ? 0 : (result.tally.clients + senders - 1) / senders;
-    coordinator_->step(result, senders * round_.exchange().bytes_up(per_sender),
-                       senders * parameters().size_bytes());
+    coordinator_->step(result, senders * round_.exchange().bytes_up(per_sender), senders * parameters().size_bytes());
   }
 
   Outcome outcome() {

@@ -11,8 +11,8 @@ namespace fedmpi::federation {
 
 // Any of them may be empty.
 struct Observer {
-  std::function<void(const std::string& text)> plan;  // before the first round
-  std::function<void(const std::string& text)> note;  // something the user should know
+  std::function<void(const std::string& text)> plan;                               // before the first round
+  std::function<void(const std::string& text)> note;                               // something the user should know
   std::function<void(const checkpoint::Row& row, const std::string& metric)> row;  // a round has ended
 };
 

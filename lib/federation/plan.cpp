@@ -27,18 +27,14 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
   // The model, then per thread a local model, a gradient and a velocity; at rank 0 update and optimizer
   // state.
   const double vectors =
-      1.0 +
-      (trains ? static_cast<double>(config.federation.threads) * (config.client.momentum > 0 ? 3.0 : 2.0)
-              : 0.0) +
+      1.0 + (trains ? static_cast<double>(config.federation.threads) * (config.client.momentum > 0 ? 3.0 : 2.0) : 0.0) +
       (comm.is_root() ? 4.0 : 0.0);
-  const std::array<std::uint64_t, 2> mine = {static_cast<std::uint64_t>(vectors * d * sizeof(float)) +
-                                                 roster.mine.memory() + exchange.memory(per_rank),
-                                             [&] {
-                                               std::uint64_t examples = 0;
-                                               for (const data::Block& b : roster.mine.blocks())
-                                                 examples += b.rows;
-                                               return examples;
-                                             }()};
+  const std::array<std::uint64_t, 2> mine = {
+      static_cast<std::uint64_t>(vectors * d * sizeof(float)) + roster.mine.memory() + exchange.memory(per_rank), [&] {
+        std::uint64_t examples = 0;
+        for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
+        return examples;
+      }()};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;
@@ -60,8 +56,8 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
       roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "",
       roster.test_rows > 0 ? fmt::format("of {} examples", roster.test_rows) : "none", participants(comm),
       participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
-      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
-      model.layout().size(), cohort, roster.clients, config.federation.sampling, bytes(d * sizeof(float)),
+      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(), cohort,
+      roster.clients, config.federation.sampling, bytes(d * sizeof(float)),
       bytes(static_cast<double>(exchange.bytes_up(per_rank))), bytes(static_cast<double>(memory)),
       bytes(d * sizeof(float)), states, config.run.dir);
 }

@@ -28,8 +28,8 @@ struct Header {
   std::vector<std::uint64_t> sizes;  // examples of each client
 
   void append_to(std::vector<std::uint64_t>& words) const {
-    words.insert(words.end(), {file, schema.task == Task::regression ? 1u : 0u, schema.classes,
-                               schema.targets, classes_inferred ? 1u : 0u, schema.feature_shape.size()});
+    words.insert(words.end(), {file, schema.task == Task::regression ? 1u : 0u, schema.classes, schema.targets,
+                               classes_inferred ? 1u : 0u, schema.feature_shape.size()});
     words.insert(words.end(), schema.feature_shape.begin(), schema.feature_shape.end());
     words.push_back(sizes.size());
     words.insert(words.end(), sizes.begin(), sizes.end());
@@ -59,8 +59,7 @@ std::string text_of(const Schema& s) {
 
 Header header_of(const Shard& shard, std::uint64_t file) {
   Header h{file, shard.schema(), shard.classes_inferred(), {}};
-  for (std::size_t c = 0; c < shard.clients(); ++c)
-    h.sizes.push_back(shard.offsets()[c + 1] - shard.offsets()[c]);
+  for (std::size_t c = 0; c < shard.clients(); ++c) h.sizes.push_back(shard.offsets()[c + 1] - shard.offsets()[c]);
   return h;
 }
 
@@ -76,8 +75,8 @@ Schema common_schema(std::vector<Header>& headers, const std::vector<std::string
     const Schema& s = h.schema;
     if (s.task != first.task || s.features() != first.features() || s.classes != first.classes ||
         s.targets != first.targets)
-      offenders.push_back(fmt::format("{}: expected {} as in {}, found {}", files[h.file], text_of(first),
-                                      files[0], text_of(s)));
+      offenders.push_back(
+          fmt::format("{}: expected {} as in {}, found {}", files[h.file], text_of(first), files[0], text_of(s)));
   }
   if (!offenders.empty()) fail(ExitCode::bad_data, "{}", fmt::join(offenders, "\n"));
   return first;
@@ -122,8 +121,7 @@ std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<st
   });
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(words));
   std::vector<Header> headers;
-  for (const std::uint64_t* at = all.data(); at != all.data() + all.size();)
-    headers.push_back(Header::take_from(at));
+  for (const std::uint64_t* at = all.data(); at != all.data() + all.size();) headers.push_back(Header::take_from(at));
   std::sort(headers.begin(), headers.end(), [](const Header& a, const Header& b) { return a.file < b.file; });
   return headers;
 }
@@ -171,25 +169,33 @@ void load_my_clients(mpi::Communicator& comm, Roster& roster, bool skip_bad) {
   });
 }
 
-// Rank 0 learns how many examples each client has, after bad rows were dropped.
-void gather_sizes(mpi::Communicator& comm, Roster& roster) {
-  std::vector<std::uint64_t> words;
+// Rank 0 learns how many examples each client has, after bad rows were dropped, and a checksum of them.
+void survey(mpi::Communicator& comm, Roster& roster) {
+  std::vector<std::uint64_t> words;  // of each block: first client, clients, then size and checksum of each
   for (const data::Block& b : roster.mine.blocks()) {
     words.insert(words.end(), {b.first_client, b.offsets.size() - 1});
-    for (std::size_t i = 0; i + 1 < b.offsets.size(); ++i) words.push_back(b.offsets[i + 1] - b.offsets[i]);
+    for (std::size_t i = 0; i + 1 < b.offsets.size(); ++i) {
+      const std::uint64_t size = b.offsets[i + 1] - b.offsets[i];
+      words.insert(words.end(), {size, b.checksum_of(b.offsets[i], size)});
+    }
     roster.dropped += b.dropped;
   }
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(words));
   roster.sizes.resize(comm.is_root() ? roster.clients : 0);
-  for (std::size_t at = 0; at < all.size();) {
-    const std::uint64_t first = all[at], n = all[at + 1];
-    for (std::uint64_t i = 0; i < n; ++i)
-      roster.sizes[first + i] = static_cast<std::uint32_t>(all[at + 2 + i]);
-    at += 2 + n;
+  std::vector<std::uint64_t> checksums(roster.sizes.size());
+  for (const std::uint64_t *at = all.data(), *end = at + all.size(); at != end;) {
+    const std::uint64_t first = *at++, n = *at++;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      roster.sizes[first + i] = static_cast<std::uint32_t>(*at++);
+      checksums[first + i] = *at++;
+    }
   }
   roster.examples = std::accumulate(roster.sizes.begin(), roster.sizes.end(), std::uint64_t{0});
-  roster.digest =
-      Digest().add(text_of(roster.schema)).add(std::span<const std::uint32_t>(roster.sizes)).hex();
+  roster.digest = Digest()
+                      .add(text_of(roster.schema))
+                      .add(std::span<const std::uint32_t>(roster.sizes))
+                      .add(std::span<const std::uint64_t>(checksums))
+                      .hex();
   comm.broadcast_struct(roster.examples);
   comm.all_sum(std::span(&roster.dropped, 1));
 }
@@ -201,15 +207,14 @@ void load_my_test_rows(mpi::Communicator& comm, Roster& roster, const std::strin
     if (path.empty() || me < 0) return;
     const auto shard = Shard::open(path);
     const Schema& found = shard->schema();
-    const bool classes_fit = shard->classes_inferred() ? found.classes <= roster.schema.classes
-                                                       : found.classes == roster.schema.classes;
+    const bool classes_fit =
+        shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
     if (found.task != roster.schema.task || found.features() != roster.schema.features() ||
         found.targets != roster.schema.targets || !classes_fit)
-      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, text_of(roster.schema),
-           roster.files[0], text_of(found));
+      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, text_of(roster.schema), roster.files[0],
+           text_of(found));
     const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
-    const std::size_t parts = static_cast<std::size_t>(participants(comm)),
-                      part = static_cast<std::size_t>(me);
+    const std::size_t parts = static_cast<std::size_t>(participants(comm)), part = static_cast<std::size_t>(me);
     const std::size_t begin = blocks * part / parts * kEvaluationRows;
     const std::size_t end = std::min(shard->rows(), blocks * (part + 1) / parts * kEvaluationRows);
     roster.test = shard->read(begin, end - begin, roster.schema.classes, skip_bad);
@@ -232,15 +237,14 @@ void Roster::check_none_idle(int participants) const {
     if (!busy[p]) idle.push_back(p + 1);
   if (!idle.empty())
     fail(ExitCode::usage,
-         "expected at least one client per participant, found {} for {} participants: idle would be rank {}",
-         clients, participants, fmt::join(idle, ", "));
+         "expected at least one client per participant, found {} for {} participants: idle would be rank {}", clients,
+         participants, fmt::join(idle, ", "));
 }
 
 std::string Roster::describe(data::ClientId id) const {
   const auto after = std::upper_bound(first_client.begin(), first_client.end(), id);
   const std::size_t file = static_cast<std::size_t>(after - first_client.begin()) - 1;
-  return fmt::format("client '{}' of {}", Shard::open(files[file])->client_name(id - first_client[file]),
-                     files[file]);
+  return fmt::format("client '{}' of {}", Shard::open(files[file])->client_name(id - first_client[file]), files[file]);
 }
 
 Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::string& test, bool skip_bad) {
@@ -248,7 +252,7 @@ Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::s
   roster.files = agree_on_files(comm, shards);
   place_clients(comm, roster, gather_headers(comm, roster.files));
   load_my_clients(comm, roster, skip_bad);
-  gather_sizes(comm, roster);
+  survey(comm, roster);
   load_my_test_rows(comm, roster, test, skip_bad);
   return roster;
 }

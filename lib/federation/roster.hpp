@@ -21,9 +21,9 @@ struct Roster {
   std::vector<std::uint64_t> first_client;               // of each file
   std::uint64_t clients = 0, examples = 0, dropped = 0;  // dropped: bad rows left out
   std::vector<std::uint32_t> sizes;                      // rank 0: examples of each client
-  std::string digest;                                    // SHA-256 over sizes and schema, on rank 0
+  std::string digest;                                    // on rank 0: SHA-256 over schema, sizes and data
   data::Dataset mine;                                    // the clients that this rank hosts
-  data::Block test;  // this rank's share of the test shard: begins at a multiple of kEvaluationRows
+  data::Block test;             // this rank's share of the test shard: begins at a multiple of kEvaluationRows
   std::uint64_t test_rows = 0;  // of all ranks; 0 = no test shard
 
   // "client 'NAME' of FILE", for messages; the client must be hosted here.
@@ -34,8 +34,7 @@ struct Roster {
 
 // Participants are ranks 1 … size-1; a single process is aggregator and participant at once.
 int participants(const mpi::Communicator& comm);
-int participant_index(
-    const mpi::Communicator& comm);  // 0 … participants-1, or -1 on a rank that only aggregates
+int participant_index(const mpi::Communicator& comm);  // 0 … participants-1, or -1 on a rank that only aggregates
 
 // Opens, checks and loads everything, on all ranks together. Whatever is wrong with any file is a
 // CollectiveError that names every offender. `test` may be empty.

@@ -25,9 +25,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void merge(Tally& into, const Tally& from) {
   into.loss.add(from.loss);
@@ -69,8 +67,7 @@ void Round::draw(std::uint64_t round) {
 RoundPlan Round::plan(std::uint64_t round, int exponent) {
   RoundPlan plan{round, 0, exponent};
   draw(round);
-  for (const data::ClientId id : cohort_)
-    plan.cohort_weight += aggregate::weight(config_.aggregate, roster_.sizes[id]);
+  for (const data::ClientId id : cohort_) plan.cohort_weight += aggregate::weight(config_.aggregate, roster_.sizes[id]);
   return plan;
 }
 
@@ -86,15 +83,13 @@ RoundResult Round::run(const RoundPlan& plan, std::span<const float> parameters,
     if (exchange_->fits(result.tally.largest, attempt.exponent)) break;
     attempt.exponent = secure::exponent_for(result.tally.largest);
   }
-  if (result.tally.bad > 0 && config_.federation.bad_update == "abort")
-    report_bad_update(result.tally, plan.round);
+  if (result.tally.bad > 0 && config_.federation.bad_update == "abort") report_bad_update(result.tally, plan.round);
   result.seconds_train = seconds_since(start);
 
   const auto exchanging = Clock::now();
   const double arrived = static_cast<double>(result.tally.weight);
   exchange_->deliver(comm_, arrived > 0 ? static_cast<double>(plan.cohort_weight) / arrived : 0.0, update);
-  result.next_exponent =
-      result.tally.largest > 0 ? secure::exponent_for(result.tally.largest) : attempt.exponent;
+  result.next_exponent = result.tally.largest > 0 ? secure::exponent_for(result.tally.largest) : attempt.exponent;
   result.seconds_exchange = seconds_since(exchanging);
   return result;
 }
@@ -109,8 +104,7 @@ std::vector<data::ClientExamples> Round::my_clients(std::uint64_t round) {
     if (client.size > 0) clients.push_back(client);  // all its rows may have been dropped as bad
   }
   // The largest first, so that the threads end together.
-  std::stable_sort(clients.begin(), clients.end(),
-                   [](const auto& a, const auto& b) { return a.size > b.size; });
+  std::stable_sort(clients.begin(), clients.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
   return clients;
 }
 
@@ -121,14 +115,11 @@ Tally Round::train(const RoundPlan& plan, std::span<const data::ClientExamples> 
   pool_.run(clients.size(), [&](std::size_t thread, std::size_t i) {
     const data::ClientExamples& examples = clients[i];
     client::Worker& worker = workers_[thread];
-    const double loss =
-        algorithm_->train({examples, parameters, plan.round, config_.federation.seed}, worker);
+    const double loss = algorithm_->train({examples, parameters, plan.round, config_.federation.seed}, worker);
     const float largest = largest_magnitude(worker.parameters);
     const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
     const bool good = std::isfinite(largest);
-    if (good)
-      exchange_->add(worker.parameters,
-                     static_cast<double>(weight) / static_cast<double>(plan.cohort_weight));
+    if (good) exchange_->add(worker.parameters, static_cast<double>(weight) / static_cast<double>(plan.cohort_weight));
 
     const std::lock_guard lock(mutex);
     Tally one;

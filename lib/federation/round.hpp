@@ -55,8 +55,7 @@ class Round {
  private:
   void draw(std::uint64_t round);  // fills cohort_
   std::vector<data::ClientExamples> my_clients(std::uint64_t round);
-  Tally train(const RoundPlan& plan, std::span<const data::ClientExamples> clients,
-              std::span<const float> parameters);
+  Tally train(const RoundPlan& plan, std::span<const data::ClientExamples> clients, std::span<const float> parameters);
   void report_bad_update(const Tally& tally, std::uint64_t round);
 
   mpi::Communicator& comm_;

@@ -18,8 +18,7 @@ std::int64_t evaluations_without_improvement(std::int64_t every, std::span<const
   double best = std::numeric_limits<double>::infinity();
   std::int64_t since = 0;
   for (const checkpoint::Row& row : history) {
-    if (std::isnan(row.test_loss) || every == 0 || row.round % static_cast<std::uint64_t>(every) != 0)
-      continue;
+    if (std::isnan(row.test_loss) || every == 0 || row.round % static_cast<std::uint64_t>(every) != 0) continue;
     ++since;
     if (row.test_loss < best) {
       best = row.test_loss;
@@ -31,15 +30,13 @@ std::int64_t evaluations_without_improvement(std::int64_t every, std::span<const
 
 }  // namespace
 
-std::optional<Stop> stop_by_history(const Config& config, data::Task task,
-                                    std::span<const checkpoint::Row> history) {
+std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history) {
   const checkpoint::Row& last = history.back();
   const StopOptions& stop = config.stop;
   if (stop.target > 0 && !std::isnan(last.test_metric)) {
     const bool classes = task == data::Task::classification;
     if (classes ? last.test_metric >= stop.target : last.test_metric <= stop.target)
-      return Stop{
-          fmt::format("target reached: test {} {:.6g}", classes ? "accuracy" : "RMSE", last.test_metric)};
+      return Stop{fmt::format("target reached: test {} {:.6g}", classes ? "accuracy" : "RMSE", last.test_metric)};
   }
   if (last.round > 0 && stop.tolerance > 0 && last.update_norm < stop.tolerance)
     return Stop{fmt::format("converged: norm of the update {:.3g}", last.update_norm)};

@@ -20,8 +20,7 @@ struct Stop {
 
 // What the rounds say. A function of the options and the history alone, so that a resumed run stops where the
 // undisturbed one would have; the last row is the round just ended, evaluated or not.
-std::optional<Stop> stop_by_history(const Config& config, data::Task task,
-                                    std::span<const checkpoint::Row> history);
+std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history);
 
 // The wall clock: stops while twice the longest round so far still fits before the limit.
 class Clock {

@@ -71,12 +71,10 @@ File File::open(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0)
     fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
-  if (!S_ISREG(info.st_mode))
-    fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
+  if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (handle.get() < 0)
-    fail(ExitCode::bad_data,
-         "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);
+    fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);
   return {path, std::move(handle)};
 }
 
@@ -85,8 +83,7 @@ File File::create(const std::string& path) {
   const Handle access = property_list(H5P_FILE_ACCESS);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
   Handle handle(H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get()), H5Fclose);
-  if (handle.get() < 0)
-    fail(ExitCode::cannot_create, "{}: cannot create the file: {}", path, std::strerror(errno));
+  if (handle.get() < 0) fail(ExitCode::cannot_create, "{}: cannot create the file: {}", path, std::strerror(errno));
   return {path, std::move(handle)};
 }
 
@@ -129,8 +126,7 @@ std::vector<std::string> File::children(const std::string& group) const {
     static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
-  if (H5Literate_by_name(id(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &names,
-                         H5P_DEFAULT) < 0)
+  if (H5Literate_by_name(id(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &names, H5P_DEFAULT) < 0)
     refuse(group, "a readable group", "a damaged one");
   return names;
 }
@@ -208,8 +204,7 @@ struct Selection {
 };
 
 // File and memory space of `count` whole rows from row `first`.
-Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std::size_t first,
-                      std::size_t count) {
+Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std::size_t first, std::size_t count) {
   Selection s{{H5Dget_space(dataset), H5Sclose}, {}};
   std::vector<hsize_t> start(shape.size(), 0), extent = extents(shape);
   if (!shape.empty()) {
@@ -217,9 +212,8 @@ Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std:
     extent[0] = count;
     H5Sselect_hyperslab(s.file.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr);
   }
-  s.memory = shape.empty()
-                 ? Handle(H5Screate(H5S_SCALAR), H5Sclose)
-                 : Handle(H5Screate_simple(static_cast<int>(shape.size()), extent.data(), nullptr), H5Sclose);
+  s.memory = shape.empty() ? Handle(H5Screate(H5S_SCALAR), H5Sclose)
+                           : Handle(H5Screate_simple(static_cast<int>(shape.size()), extent.data(), nullptr), H5Sclose);
   return s;
 }
 
@@ -237,8 +231,7 @@ void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count,
 }
 
 std::vector<std::string> Dataset::read_strings(std::size_t first, std::size_t count) const {
-  if (class_ != ElementClass::text || shape_.size() != 1)
-    refuse("a list of strings", "another type or shape");
+  if (class_ != ElementClass::text || shape_.size() != 1) refuse("a list of strings", "another type or shape");
   std::vector<std::string> strings;
   if (count == 0) return strings;
   const Handle type(H5Dget_type(id()), H5Tclose);
@@ -288,8 +281,7 @@ void File::create_group(const std::string& path) {
   if (group.get() < 0) fail(ExitCode::io, "{}: {}: cannot create the group", path_, path);
 }
 
-Dataset File::create_dataset(const std::string& path, const std::vector<std::size_t>& shape,
-                             hid_t file_type) {
+Dataset File::create_dataset(const std::string& path, const std::vector<std::size_t>& shape, hid_t file_type) {
   constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
   const Handle links = property_list(H5P_LINK_CREATE);
   H5Pset_create_intermediate_group(links.get(), 1);
@@ -358,8 +350,7 @@ std::string File::text(const std::string& name, const std::string& object) const
     H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, &p);
   } else {
     value.resize(H5Tget_size(type.get()));
-    if (H5Aread(a.get(), type.get(), value.data()) < 0)
-      refuse(object, fmt::format("a readable '{}'", name), "damage");
+    if (H5Aread(a.get(), type.get(), value.data()) < 0) refuse(object, fmt::format("a readable '{}'", name), "damage");
     value.resize(strnlen(value.data(), value.size()));
   }
   return value;
@@ -391,11 +382,11 @@ namespace {
 void write_attribute(const File& file, const std::string& object, const std::string& name, hid_t type,
                      const std::vector<std::size_t>& shape, const void* value) {
   const std::vector<hsize_t> dims = extents(shape);
-  const Handle space(shape.empty() ? H5Screate(H5S_SCALAR)
-                                   : H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
-                     H5Sclose);
-  const Handle a(H5Acreate_by_name(file.id(), object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT,
-                                   H5P_DEFAULT, H5P_DEFAULT),
+  const Handle space(
+      shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
+      H5Sclose);
+  const Handle a(H5Acreate_by_name(file.id(), object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT,
+                                   H5P_DEFAULT),
                  H5Aclose);
   if (a.get() < 0 || H5Awrite(a.get(), type, value) < 0)
     fail(ExitCode::io, "{}: cannot write attribute '{}' of {}", file.path(), name, object);
@@ -415,8 +406,7 @@ void File::set_number(const std::string& name, double value, const std::string& 
   write_attribute(*this, object, name, H5T_NATIVE_DOUBLE, {}, &value);
 }
 
-void File::set_integers(const std::string& name, std::span<const std::uint64_t> values,
-                        const std::string& object) {
+void File::set_integers(const std::string& name, std::span<const std::uint64_t> values, const std::string& object) {
   write_attribute(*this, object, name, H5T_NATIVE_UINT64,
                   values.size() == 1 ? std::vector<std::size_t>{} : std::vector<std::size_t>{values.size()},
                   values.data());

@@ -82,8 +82,7 @@ class Dataset {
   void write(std::size_t first, std::size_t count, std::span<const T> values) {
     write_rows(native_type<T>(), first, count, values.data(), values.size());
   }
-  void write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values,
-                  std::size_t elements);
+  void write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values, std::size_t elements);
 
   // "FILE: DATASET: expected …, found …" as an Error(bad_data).
   [[noreturn]] void refuse(const std::string& expected, const std::string& found) const;
@@ -92,8 +91,7 @@ class Dataset {
   friend class File;
   Dataset() = default;
   Dataset(const std::string& file, std::string path, Handle handle);
-  void read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out,
-                 std::size_t elements) const;
+  void read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out, std::size_t elements) const;
 
   std::string file_, path_;
   Handle handle_;
@@ -138,8 +136,7 @@ class File {
   void write_strings(const std::string& path, std::span<const std::string> values);
 
   // "FILE: OBJECT: expected …, found …" as an Error(bad_data).
-  [[noreturn]] void refuse(const std::string& object, const std::string& expected,
-                           const std::string& found) const;
+  [[noreturn]] void refuse(const std::string& object, const std::string& expected, const std::string& found) const;
 
  private:
   File(std::string path, Handle handle) : path_(std::move(path)), handle_(std::move(handle)) {}

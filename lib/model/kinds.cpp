@@ -28,8 +28,7 @@ std::size_t outputs_of(const Schema& schema) {
 }
 
 // A network without hidden layers whose loss is fixed by the kind.
-std::unique_ptr<Model> regression(const Options& options, const Schema& schema, const char* loss,
-                                  std::size_t outputs) {
+std::unique_ptr<Model> regression(const Options& options, const Schema& schema, const char* loss, std::size_t outputs) {
   if (options.loss != "auto" && options.loss != loss)
     fail(ExitCode::usage, "model.loss: {} regression is defined by the loss {}, not {}", options.kind, loss,
          options.loss);
@@ -51,8 +50,7 @@ std::unique_ptr<Model> make_logistic(const Options& options, const Schema& schem
 
 std::unique_ptr<Model> make_softmax(const Options& options, const Schema& schema) {
   if (schema.task != Task::classification)
-    fail(ExitCode::usage,
-         "model.kind: softmax regression needs classes, and the shards hold a regression task");
+    fail(ExitCode::usage, "model.kind: softmax regression needs classes, and the shards hold a regression task");
   return regression(options, schema, "cross-entropy", schema.classes);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/vector.hpp"
@@ -12,7 +13,8 @@ namespace fedmpi::model {
 struct Mlp::Scratch : Workspace {
   std::vector<Vector> values;  // of each layer's outputs: activations; of the last layer: errors
   std::vector<Vector> slopes;  // of each hidden layer: φ'(z)
-  std::vector<Vector> errors;  // of each hidden layer: ∂ loss / ∂ z
+  std::vector<Vector> errors;  // of each hidden layer: weight · ∂ loss / ∂ z
+  Vector transposed;           // for dense_backward
 };
 
 namespace {
@@ -26,8 +28,7 @@ ConstMatrixView constant(const MatrixView& m) { return {m.data(), m.rows(), m.co
 
 }  // namespace
 
-Mlp::Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation, const kernels::Loss& loss,
-         double l2)
+Mlp::Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation, const kernels::Loss& loss, double l2)
     : Model(l2), widths_(std::move(widths)), activation_(activation), loss_(loss) {
   for (std::size_t l = 0; l < layers(); ++l) {
     const std::string name = fmt::format("dense_{}", l + 1);
@@ -40,8 +41,7 @@ void Mlp::initialise(Stream& stream, std::span<float> parameters) const {
   for (std::size_t l = 0; l < layers(); ++l) {
     const double gain = l + 1 < layers() ? activation_.gain : 1.0;
     const double deviation = layers() == 1 ? 0.0 : std::sqrt(gain / static_cast<double>(widths_[l]));
-    for (float& w : layout_.view(parameters, kernel(l)).reshaped())
-      w = static_cast<float>(deviation * stream.normal());
+    for (float& w : layout_.view(parameters, kernel(l)).reshaped()) w = static_cast<float>(deviation * stream.normal());
     layout_.view(parameters, bias(l)).setZero();
   }
 }
@@ -54,6 +54,9 @@ std::unique_ptr<Workspace> Mlp::workspace(std::size_t rows) const {
     scratch->slopes.emplace_back(rows * widths_[l + 1]);
     scratch->errors.emplace_back(rows * widths_[l + 1]);
   }
+  std::size_t widest = 0;
+  for (std::size_t l = 1; l < layers(); ++l) widest = std::max(widest, widths_[l] + widths_[l + 1]);
+  scratch->transposed.resize(rows * widest);
   return scratch;
 }
 
@@ -62,12 +65,9 @@ Score Mlp::forward(std::span<const float> parameters, const data::Batch& batch, 
   const std::size_t n = batch.size();
   for (std::size_t l = 0; l < layers(); ++l) {
     const MatrixView outputs = columns_of(scratch.values[l], widths_[l + 1], n);
-    const ConstMatrixView inputs =
-        l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
-    kernels::dense_forward(layout_.view(parameters, kernel(l)), layout_.view(parameters, bias(l)), inputs,
-                           outputs);
-    if (l + 1 < layers())
-      activation_.apply(std::span(scratch.values[l]).first(n * widths_[l + 1]), scratch.slopes[l]);
+    const ConstMatrixView inputs = l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
+    kernels::dense_forward(layout_.view(parameters, kernel(l)), layout_.view(parameters, bias(l)), inputs, outputs);
+    if (l + 1 < layers()) activation_.apply(std::span(scratch.values[l]).first(n * widths_[l + 1]), scratch.slopes[l]);
   }
   return loss_.apply(columns_of(scratch.values.back(), widths_.back(), n), batch);
 }
@@ -81,18 +81,19 @@ Score Mlp::add_gradient(std::span<const float> parameters, const data::Batch& ba
   auto& scratch = static_cast<Scratch&>(workspace);
   const std::size_t n = batch.size();
   const Score score = forward(parameters, batch, scratch);
+  // Backpropagation is linear in the errors, so weighting those of the outputs weights everything below.
+  columns_of(scratch.values.back(), widths_.back(), n) *= weight;
   for (std::size_t l = layers(); l-- > 0;) {
     const bool last = l + 1 == layers();
     const ConstMatrixView errors =
         constant(columns_of(last ? scratch.values[l] : scratch.errors[l], widths_[l + 1], n));
-    const ConstMatrixView inputs =
-        l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
-    kernels::dense_gradient(errors, inputs, weight, layout_.view(gradient, kernel(l)),
-                            layout_.view(gradient, bias(l)));
-    if (l == 0) break;
-    MatrixView below = columns_of(scratch.errors[l - 1], widths_[l], n);
-    kernels::dense_backward(layout_.view(parameters, kernel(l)), errors, below);
-    below.array() *= columns_of(scratch.slopes[l - 1], widths_[l], n).array();
+    const ConstMatrixView inputs = l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
+    if (l > 0) {  // through the kernel before it may be updated
+      MatrixView below = columns_of(scratch.errors[l - 1], widths_[l], n);
+      kernels::dense_backward(layout_.view(parameters, kernel(l)), errors, below, scratch.transposed);
+      below.array() *= columns_of(scratch.slopes[l - 1], widths_[l], n).array();
+    }
+    kernels::dense_update(errors, inputs, layout_.view(gradient, kernel(l)), layout_.view(gradient, bias(l)));
   }
   return score;
 }

@@ -12,8 +12,7 @@ namespace fedmpi::model {
 class Mlp : public Model {
  public:
   // widths: inputs, hidden layers, outputs. Tensors are dense_1/kernel {inputs, outputs}, dense_1/bias, ….
-  Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation, const kernels::Loss& loss,
-      double l2);
+  Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation, const kernels::Loss& loss, double l2);
 
   // Kernels ~ N(0, gain / inputs) (He et al. 2015), the last with gain 1; biases 0. Without hidden layers the
   // objective is convex and everything starts at 0.
@@ -21,8 +20,7 @@ class Mlp : public Model {
   std::unique_ptr<Workspace> workspace(std::size_t rows) const override;
   Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
                      std::span<float> gradient, Workspace& workspace) const override;
-  Score evaluate(std::span<const float> parameters, const data::Batch& batch,
-                 Workspace& workspace) const override;
+  Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const override;
 
  private:
   struct Scratch;

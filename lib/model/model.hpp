@@ -47,11 +47,11 @@ class Model {
   virtual void initialise(Stream& stream, std::span<float> parameters) const = 0;
   virtual std::unique_ptr<Workspace> workspace(std::size_t rows) const = 0;
 
-  // gradient += weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty.
+  // gradient += weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty. `gradient`
+  // may be `parameters` itself: with weight -η/n that is a step of SGD, with no gradient held anywhere.
   virtual Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
                              std::span<float> gradient, Workspace& workspace) const = 0;
-  virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch,
-                         Workspace& workspace) const = 0;
+  virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const = 0;
 
   double l2() const { return l2_; }
   double penalty(std::span<const float> parameters) const;  // λ/2 · ‖kernels‖²

@@ -116,12 +116,12 @@ std::vector<int> Communicator::gather_counts(std::size_t n, Where where) {
   return counts;
 }
 
-void Communicator::gather(const void* data, std::size_t n, MPI_Datatype type, void* all,
-                          const std::vector<int>& counts, Where where) {
+void Communicator::gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,
+                          Where where) {
   std::vector<int> offsets(counts.size(), 0);
   for (std::size_t r = 1; r < counts.size(); ++r) offsets[r] = offsets[r - 1] + counts[r - 1];
-  check(MPI_Gatherv(data, static_cast<int>(n), type, all, counts.data(), offsets.data(), type, 0, comm_),
-        "MPI_Gatherv", where);
+  check(MPI_Gatherv(data, static_cast<int>(n), type, all, counts.data(), offsets.data(), type, 0, comm_), "MPI_Gatherv",
+        where);
 }
 
 std::vector<std::string> Communicator::gather(const std::string& text, Where where) {

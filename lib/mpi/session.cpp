@@ -9,8 +9,7 @@ namespace fedmpi::mpi {
 
 Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_exceptions()) {
   int provided = 0;
-  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS ||
-      provided < MPI_THREAD_FUNNELED)
+  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)
     fail(ExitCode::bug, "MPI cannot be initialised with threads (MPI_THREAD_FUNNELED)");
 }
 

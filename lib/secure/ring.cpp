@@ -20,8 +20,7 @@ void add_encoded(std::span<const float> values, double weight, int exponent, std
 
 void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<float> values) {
   const double scale = std::ldexp(factor, -exponent);
-  for (std::size_t j = 0; j < values.size(); ++j)
-    values[j] = static_cast<float>(static_cast<double>(sum[j]) * scale);
+  for (std::size_t j = 0; j < values.size(); ++j) values[j] = static_cast<float>(static_cast<double>(sum[j]) * scale);
 }
 
 }  // namespace fedmpi::secure

@@ -10,8 +10,7 @@ namespace {
 
 class Adam : public Optimizer {
  public:
-  Adam(const Options& options, std::size_t parameters)
-      : options_(options), first_(parameters), second_(parameters) {}
+  Adam(const Options& options, std::size_t parameters) : options_(options), first_(parameters), second_(parameters) {}
 
   void step(std::uint64_t round, std::span<float> update, std::span<float> parameters) override {
     const double t = static_cast<double>(round);

@@ -18,8 +18,6 @@ class Sgd : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_sgd(const Options& options, std::size_t) {
-  return std::make_unique<Sgd>(options);
-}
+std::unique_ptr<Optimizer> make_sgd(const Options& options, std::size_t) { return std::make_unique<Sgd>(options); }
 
 }  // namespace fedmpi::server

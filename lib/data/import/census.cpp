@@ -19,16 +19,15 @@ Census take_census(Source& source, const Progress& progress) {
     if (classification) {
       const auto classes = static_cast<std::size_t>(example.label) + 1;
       if (classes > kMostClasses)
-        fail(ExitCode::bad_data, "example {}: expected a label below {}, found {}", census.examples,
-             kMostClasses, example.label);
+        fail(ExitCode::bad_data, "example {}: expected a label below {}, found {}", census.examples, kMostClasses,
+             example.label);
       census.classes = std::max(census.classes, classes);
       census.labels.push_back(example.label);
     }
     if (natural) census.clients.push_back(static_cast<std::uint32_t>(example.client));
     progress("reading", census.examples, 0);
   }
-  if (census.examples == 0)
-    fail(ExitCode::bad_data, "expected at least one example in the input, found none");
+  if (census.examples == 0) fail(ExitCode::bad_data, "expected at least one example in the input, found none");
   return census;
 }
 

@@ -23,10 +23,8 @@ class CsvReader {
   void rewind() {
     lines_.rewind();
     std::string_view line;
-    if (!lines_.next(line))
-      fail(ExitCode::bad_data, "{}: expected a header line, found an empty file", lines_.path());
-    if (line.starts_with("\xEF\xBB\xBF"))
-      line.remove_prefix(3);  // the byte order mark that some editors write
+    if (!lines_.next(line)) fail(ExitCode::bad_data, "{}: expected a header line, found an empty file", lines_.path());
+    if (line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);  // the byte order mark that some editors write
     fields_.clear();
     split_fields(line);
     header_ = fields_;
@@ -58,8 +56,8 @@ class CsvReader {
     std::size_t count = 0;
     for (std::size_t at = 0;; ++at) {
       if (count == fields_.size()) fields_.emplace_back();
-      at = line.find_first_not_of(" \t", at) == std::string_view::npos ? line.size()
-                                                                       : line.find_first_not_of(" \t", at);
+      at =
+          line.find_first_not_of(" \t", at) == std::string_view::npos ? line.size() : line.find_first_not_of(" \t", at);
       at = at < line.size() && line[at] == '"' ? take_quoted(line, at, fields_[count])
                                                : take_plain(line, at, fields_[count]);
       ++count;
@@ -85,8 +83,7 @@ class CsvReader {
         break;
     }
     at = std::min(line.find_first_not_of(" \t", at + 1), line.size());
-    if (at < line.size() && line[at] != ',')
-      lines_.refuse("a comma after a quoted field", quoted(line.substr(at, 1)));
+    if (at < line.size() && line[at] != ',') lines_.refuse("a comma after a quoted field", quoted(line.substr(at, 1)));
     return at;
   }
 
@@ -180,8 +177,7 @@ class CsvSource final : public Source {
   }
   std::uint64_t client() const {
     const auto found = facts_->client_index.find(reader_[facts_->client_column]);
-    if (found == facts_->client_index.end())
-      reader_.lines().refuse("a client seen before", "a file that has changed");
+    if (found == facts_->client_index.end()) reader_.lines().refuse("a client seen before", "a file that has changed");
     return found->second;
   }
 

@@ -29,8 +29,7 @@ std::size_t GzFile::read(std::span<std::byte> out) {
     if (code == Z_ERRNO) fail(ExitCode::bad_data, "{}: cannot read: {}", path_, std::strerror(errno));
     if (code == Z_BUF_ERROR)
       fail(ExitCode::bad_data, "{}: expected a whole gzip file, found one that is cut off", path_);
-    if (code != Z_OK)
-      fail(ExitCode::bad_data, "{}: expected intact gzip data, found damage: {}", path_, message);
+    if (code != Z_OK) fail(ExitCode::bad_data, "{}: expected intact gzip data, found damage: {}", path_, message);
     break;
   }
   return done;
@@ -38,8 +37,7 @@ std::size_t GzFile::read(std::span<std::byte> out) {
 
 void GzFile::rewind() {
   if (gzrewind(file_) != 0)
-    fail(ExitCode::bad_data,
-         "{}: expected a file that can be read again from its start, found one that cannot", path_);
+    fail(ExitCode::bad_data, "{}: expected a file that can be read again from its start, found one that cannot", path_);
 }
 
 }  // namespace fedmpi::data

@@ -82,8 +82,7 @@ class IdxFile {
   std::size_t row_elements() const { return row_elements_; }
 
   std::span<const std::byte> next_row() {
-    if (file_.read(row_) != row_.size())
-      fail(ExitCode::bad_data, "{}: the file has shrunk while being read", path());
+    if (file_.read(row_) != row_.size()) fail(ExitCode::bad_data, "{}: the file has shrunk while being read", path());
     return row_;
   }
   double element(std::size_t i) const {
@@ -106,13 +105,11 @@ class IdxFile {
     const std::uint64_t magic = big_endian(word), rank = magic & 0xFF;
     type_ = static_cast<Element>(magic >> 8 & 0xFF);
     if (!whole || magic >> 16 != 0 || bytes_of(type_) == 0 || rank == 0 || rank > kMostDimensions)
-      fail(ExitCode::bad_data,
-           "{}: expected the magic number of an IDX file of 1 to {} dimensions, found 0x{:08x}", path(),
-           kMostDimensions, magic);
+      fail(ExitCode::bad_data, "{}: expected the magic number of an IDX file of 1 to {} dimensions, found 0x{:08x}",
+           path(), kMostDimensions, magic);
     for (std::size_t d = 0; d < rank; ++d) {
       if (file_.read(word) != word.size())
-        fail(ExitCode::bad_data, "{}: expected {} dimensions, found the end of the file after {}", path(),
-             rank, d);
+        fail(ExitCode::bad_data, "{}: expected {} dimensions, found the end of the file after {}", path(), rank, d);
       const auto extent = static_cast<std::size_t>(big_endian(word));
       if (d == 0)
         rows_ = extent;
@@ -125,8 +122,7 @@ class IdxFile {
   void check_length() {
     std::size_t row_bytes = bytes_of(type_), expected = 0;
     bool fits = true;
-    for (const std::size_t extent : row_shape_)
-      fits = fits && !__builtin_mul_overflow(row_bytes, extent, &row_bytes);
+    for (const std::size_t extent : row_shape_) fits = fits && !__builtin_mul_overflow(row_bytes, extent, &row_bytes);
     fits = fits && !__builtin_mul_overflow(row_bytes, rows_, &expected);
     std::vector<std::byte> buffer(std::size_t{1} << 18);
     std::size_t found = 0;
@@ -147,13 +143,11 @@ class IdxFile {
 class IdxSource final : public Source {
  public:
   IdxSource(const std::string& features, const std::string& labels) : features_(features), labels_(labels) {
-    if (labels_.row_elements() != 1 || labels_.type() == Element::float32 ||
-        labels_.type() == Element::float64)
-      fail(ExitCode::bad_data, "{}: expected one whole number per label, found another type or shape",
-           labels);
+    if (labels_.row_elements() != 1 || labels_.type() == Element::float32 || labels_.type() == Element::float64)
+      fail(ExitCode::bad_data, "{}: expected one whole number per label, found another type or shape", labels);
     if (labels_.rows() != features_.rows())
-      fail(ExitCode::bad_data, "{}: expected {} labels as {} has examples, found {}", labels,
-           features_.rows(), features, labels_.rows());
+      fail(ExitCode::bad_data, "{}: expected {} labels as {} has examples, found {}", labels, features_.rows(),
+           features, labels_.rows());
     schema_.feature_shape = features_.row_shape();
     if (schema_.feature_shape.empty()) schema_.feature_shape = {1};
     if (features_.type() == Element::ubyte) {
@@ -187,8 +181,8 @@ class IdxSource final : public Source {
     for (std::size_t i = 0; i < converted_.size(); ++i) {
       const double x = features_.element(i);
       if (!(std::abs(x) <= std::numeric_limits<float>::max()))
-        fail(ExitCode::bad_data, "{}: row {}: expected finite features, found {} at element {}",
-             features_.path(), row_, x, i);
+        fail(ExitCode::bad_data, "{}: row {}: expected finite features, found {} at element {}", features_.path(), row_,
+             x, i);
       converted_[i] = static_cast<float>(x);
     }
     return std::as_bytes(std::span(converted_));
@@ -198,8 +192,7 @@ class IdxSource final : public Source {
     labels_.next_row();
     const double label = labels_.element(0);
     if (label < 0)
-      fail(ExitCode::bad_data, "{}: row {}: expected a label of 0 or more, found {}", labels_.path(), row_,
-           label);
+      fail(ExitCode::bad_data, "{}: row {}: expected a label of 0 or more, found {}", labels_.path(), row_, label);
     return static_cast<std::int32_t>(label);
   }
 
@@ -225,9 +218,8 @@ std::unique_ptr<Source> open_split(const std::string& directory, const std::stri
   const std::string labels = find_file(directory, split + "-labels-idx1-ubyte");
   if (features.empty() && labels.empty()) return nullptr;
   if (features.empty() || labels.empty())
-    fail(ExitCode::bad_data,
-         "{}: expected {}-images-idx3-ubyte and {}-labels-idx1-ubyte (or .gz), found only one", directory,
-         split, split);
+    fail(ExitCode::bad_data, "{}: expected {}-images-idx3-ubyte and {}-labels-idx1-ubyte (or .gz), found only one",
+         directory, split, split);
   return open_idx(features, labels);
 }
 
@@ -240,8 +232,7 @@ std::unique_ptr<Source> open_idx(const std::string& features, const std::string&
 IdxSplits open_idx_directory(const std::string& directory) {
   IdxSplits splits{open_split(directory, "train"), open_split(directory, "t10k")};
   if (splits.train == nullptr)
-    fail(ExitCode::bad_data,
-         "{}: expected train-images-idx3-ubyte and train-labels-idx1-ubyte (or .gz), found neither",
+    fail(ExitCode::bad_data, "{}: expected train-images-idx3-ubyte and train-labels-idx1-ubyte (or .gz), found neither",
          directory);
   return splits;
 }

@@ -34,8 +34,7 @@ class LinearSource final : public Source {
     for (float& x : features_) x = static_cast<float>(draw.normal());
     for (std::size_t k = 0; k < options_.targets; ++k) {
       double y = weight(options_.features, k) + options_.noise * draw.normal();
-      for (std::size_t j = 0; j < options_.features; ++j)
-        y += static_cast<double>(weight(j, k)) * features_[j];
+      for (std::size_t j = 0; j < options_.features; ++j) y += static_cast<double>(weight(j, k)) * features_[j];
       target_[k] = static_cast<float>(y);
     }
     example.features = std::as_bytes(std::span(features_));
@@ -54,9 +53,7 @@ class LinearSource final : public Source {
   }
 
  private:
-  float weight(std::size_t row, std::size_t target) const {
-    return solution_[row * options_.targets + target];
-  }
+  float weight(std::size_t row, std::size_t target) const { return solution_[row * options_.targets + target]; }
 
   LinearOptions options_;
   Schema schema_;

@@ -55,11 +55,10 @@ Input open_tff_input(const std::string& what, const SourceOptions& options) {
 Input open_synthetic(const std::string& what, const SourceOptions& options) {
   const std::vector<std::string_view> parts = split(what, ',');
   const std::optional<double> alpha = parse_number(parts.front()), beta = parse_number(parts.back());
-  if (parts.size() != 2 || !alpha || !beta || *alpha < 0 || *beta < 0)
-    refuse_specification("synthetic", what);
+  if (parts.size() != 2 || !alpha || !beta || *alpha < 0 || *beta < 0) refuse_specification("synthetic", what);
   if (options.clients > kMostGeneratedClients)
-    fail(ExitCode::usage, "--clients: expected at most {} clients to generate, found {}",
-         kMostGeneratedClients, options.clients);
+    fail(ExitCode::usage, "--clients: expected at most {} clients to generate, found {}", kMostGeneratedClients,
+         options.clients);
   SyntheticOptions synthetic{.alpha = *alpha, .beta = *beta, .seed = options.seed};
   if (options.clients > 0) synthetic.clients = options.clients;
   return {make_synthetic(synthetic)};
@@ -112,12 +111,11 @@ const std::array<Row, 6> kRows = {{
 }};
 
 void refuse_foreign_options(const Row& row, const SourceOptions& options) {
-  const std::array<std::pair<std::string_view, bool>, 5> given = {
-      {{"--test", !options.test.empty()},
-       {"--label", !options.label.empty()},
-       {"--client-column", !options.client_column.empty()},
-       {"--task", options.task.has_value()},
-       {"--features", options.features != 0}}};
+  const std::array<std::pair<std::string_view, bool>, 5> given = {{{"--test", !options.test.empty()},
+                                                                   {"--label", !options.label.empty()},
+                                                                   {"--client-column", !options.client_column.empty()},
+                                                                   {"--task", options.task.has_value()},
+                                                                   {"--features", options.features != 0}}};
   const std::vector<std::string_view> takes = split(row.options, ' ');
   for (const auto& [name, is_given] : given)
     if (is_given && std::find(takes.begin(), takes.end(), name) == takes.end())
@@ -129,16 +127,15 @@ void refuse_foreign_options(const Row& row, const SourceOptions& options) {
 Input open_source(std::string_view specification, const SourceOptions& options) {
   const std::size_t colon = specification.find(':');
   const Row& row = find_by_name(kRows, specification.substr(0, colon), "source");
-  if (colon == std::string_view::npos)
-    fail(ExitCode::usage, "expected {}, found '{}'", row.usage, specification);
+  if (colon == std::string_view::npos) fail(ExitCode::usage, "expected {}, found '{}'", row.usage, specification);
   refuse_foreign_options(row, options);
   Input input = row.open(std::string(specification.substr(colon + 1)), options);
   if (input.test == nullptr) return input;
   const Schema &train = input.train->schema(), &test = input.test->schema();
   if (train.feature_shape != test.feature_shape || train.type != test.type)
     fail(ExitCode::bad_data,
-         "{}: expected test examples of shape {} and the same type as the training examples, found {}",
-         specification, train.feature_shape, test.feature_shape);
+         "{}: expected test examples of shape {} and the same type as the training examples, found {}", specification,
+         train.feature_shape, test.feature_shape);
   return input;
 }
 

@@ -26,7 +26,7 @@ struct SourceOptions {
 
 struct Input {
   std::unique_ptr<Source> train;
-  std::unique_ptr<Source> test = nullptr;  // null where the input has no test data; else of the same schema
+  std::unique_ptr<Source> test = nullptr;     // null where the input has no test data; else of the same schema
   std::vector<std::string> label_names = {};  // of the classes, where they were named by a text
   std::string solution = {};                  // known solution as CSV, of a generator that has one
 };

@@ -44,8 +44,7 @@ class SyntheticSource final : public Source {
     schema_.classes = kClasses;
     schema_.feature_shape = {kFeatures};
     for (std::size_t k = 0; k < options.clients; ++k) names_.push_back(std::to_string(k));
-    for (std::size_t j = 0; j < kFeatures; ++j)
-      deviation_[j] = std::sqrt(std::pow(static_cast<double>(j + 1), -1.2));
+    for (std::size_t j = 0; j < kFeatures; ++j) deviation_[j] = std::sqrt(std::pow(static_cast<double>(j + 1), -1.2));
   }
 
   const Schema& schema() const override { return schema_; }

@@ -43,9 +43,8 @@ bool LineReader::read_line() {
     }
     const char* begin = reinterpret_cast<const char*>(buffer_.data()) + position_;
     const void* newline = std::memchr(begin, '\n', end_ - position_);
-    const std::size_t length = newline == nullptr
-                                   ? end_ - position_
-                                   : static_cast<std::size_t>(static_cast<const char*>(newline) - begin);
+    const std::size_t length =
+        newline == nullptr ? end_ - position_ : static_cast<std::size_t>(static_cast<const char*>(newline) - begin);
     line_.append(begin, length);
     position_ += length + (newline == nullptr ? 0 : 1);
     if (newline != nullptr || line_.size() > kLongestLine) break;

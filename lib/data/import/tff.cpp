@@ -60,8 +60,7 @@ class TffSource final : public Source {
   }
 
   void check_finite() const {
-    const auto bad =
-        std::find_if_not(floats_.begin(), floats_.end(), [](float x) { return std::isfinite(x); });
+    const auto bad = std::find_if_not(floats_.begin(), floats_.end(), [](float x) { return std::isfinite(x); });
     if (bad == floats_.end()) return;
     const auto row = row_ + static_cast<std::size_t>(bad - floats_.begin()) / schema().features();
     client_->features.refuse("finite features", fmt::format("{} in row {}", *bad, row));
@@ -75,8 +74,7 @@ class TffSource final : public Source {
   }
 
   std::span<const std::byte> stored_bytes() const {
-    return schema().type == FeatureType::uint8 ? std::as_bytes(std::span(bytes_))
-                                               : std::as_bytes(std::span(floats_));
+    return schema().type == FeatureType::uint8 ? std::as_bytes(std::span(bytes_)) : std::as_bytes(std::span(floats_));
   }
 
   hdf5::File file_;

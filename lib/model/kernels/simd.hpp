@@ -1,0 +1,80 @@
+// One vector register of floats, as wide as the machine that the program is compiled for has them.
+#pragma once
+
+#include <cstddef>
+
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#include <immintrin.h>
+#endif
+
+namespace fedmpi::model::kernels {
+
+#if defined(__AVX512F__)
+
+struct Pack {
+  static constexpr std::size_t lanes = 16, registers = 32;
+  __m512 v;
+
+  static Pack load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Pack load(const float* p, std::size_t n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }  // n lanes, rest 0
+  static Pack all(float x) { return {_mm512_set1_ps(x)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store(float* p, std::size_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  void add_product(Pack a, Pack b) { v = _mm512_fmadd_ps(a.v, b.v, v); }  // v += a · b, rounded once
+  float sum() const { return _mm512_reduce_add_ps(v); }
+
+ private:
+  static __mmask16 mask(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+};
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+struct Pack {
+  static constexpr std::size_t lanes = 8, registers = 16;
+  __m256 v;
+
+  static Pack load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Pack load(const float* p, std::size_t n) { return {_mm256_maskload_ps(p, mask(n))}; }
+  static Pack all(float x) { return {_mm256_set1_ps(x)}; }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store(float* p, std::size_t n) const { _mm256_maskstore_ps(p, mask(n), v); }
+  void add_product(Pack a, Pack b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
+  float sum() const {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+
+ private:
+  static __m256i mask(std::size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+  }
+};
+
+#else
+
+struct Pack {  // for other processors: plain loops that a compiler turns into what it has
+  static constexpr std::size_t lanes = 4, registers = 16;
+  float v[lanes];
+
+  static Pack load(const float* p) { return load(p, lanes); }
+  static Pack load(const float* p, std::size_t n) {
+    Pack x{};
+    for (std::size_t i = 0; i < n; ++i) x.v[i] = p[i];
+    return x;
+  }
+  static Pack all(float x) { return {{x, x, x, x}}; }
+  void store(float* p) const { store(p, lanes); }
+  void store(float* p, std::size_t n) const {
+    for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
+  }
+  void add_product(Pack a, Pack b) {
+    for (std::size_t i = 0; i < lanes; ++i) v[i] += a.v[i] * b.v[i];
+  }
+  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
+};
+
+#endif
+
+}  // namespace fedmpi::model::kernels
