@@ -10,23 +10,26 @@ namespace fedmpi::model::kernels {
 
 namespace {
 
-// A tile of the result: up to two packs of rows by up to kColumns columns, so that its accumulators leave room for
+// A tile of the result is up to two packs of rows by up to kColumns columns, so that its accumulators leave room for
 // the operands among the registers.
-constexpr std::size_t kPacks = 2;
 constexpr std::size_t kColumns = Pack::registers == 32 ? 12 : 5;
-constexpr std::size_t kTileRows = kPacks * Pack::lanes;
 
-// A column-major matrix of the form that a kernel reads.
-struct Operand {
+// A column-major matrix whose rows are contiguous, and one that is read element by element.
+struct Columns {
   const float* data;
-  std::size_t row_step, column_step;
+  std::size_t column_step;
+};
+struct Elements {
+  const float* data;
+  std::size_t column_step, row_step;
 };
 
-// c (rows × columns) += a (rows × depth) · b (depth × columns). `a` and `c` have contiguous rows; b is read element
-// by element. With `partial`, only `last` lanes of the last pack of rows count. Every loop over the tile is unrolled
-// by force, or the compiler would keep the accumulators in memory.
+// A tile: c (packs of rows × columns) += a (rows × depth) · b (depth × columns). `a` and `c` have contiguous rows; b is
+// read element by element. With `partial`, only `last` lanes of the last pack count. Every loop over the tile is
+// unrolled by force, or the compiler would keep the accumulators in memory.
 template <std::size_t packs, std::size_t columns, bool partial>
-void multiply_tile(std::size_t depth, std::size_t last, Operand a, Operand b, float* c, std::size_t c_column_step) {
+[[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b, float* c,
+                                                 std::size_t c_column_step) {
   const auto load = [last](const float* p, std::size_t pack) {
     return partial && pack + 1 == packs ? Pack::load(p + pack * Pack::lanes, last) : Pack::load(p + pack * Pack::lanes);
   };
@@ -58,31 +61,46 @@ void multiply_tile(std::size_t depth, std::size_t last, Operand a, Operand b, fl
     }
 }
 
-using Tile = void (*)(std::size_t, std::size_t, Operand, Operand, float*, std::size_t);
-using Tiles = std::array<Tile, kColumns>;  // by columns - 1
-
-template <std::size_t packs, bool partial, std::size_t... columns>
-constexpr Tiles tiles(std::index_sequence<columns...>) {
-  return {multiply_tile<packs, columns + 1, partial>...};
-}
-
-void multiply_tile(std::size_t rows, std::size_t columns, std::size_t depth, Operand a, Operand b, float* c,
-                   std::size_t c_column_step) {
-  constexpr auto kSequence = std::make_index_sequence<kColumns>();
-  static constexpr Tiles kTiles[kPacks][2] = {{tiles<1, false>(kSequence), tiles<1, true>(kSequence)},
-                                              {tiles<2, false>(kSequence), tiles<2, true>(kSequence)}};
-  const std::size_t packs = (rows + Pack::lanes - 1) / Pack::lanes, last = rows - (packs - 1) * Pack::lanes;
-  kTiles[packs - 1][last < Pack::lanes][columns - 1](depth, last, a, b, c, c_column_step);
-}
-
-// Calls piece(first, count) for pieces of `total` as equal as can be and at most `largest` long.
-template <class Piece>
-void for_pieces(std::size_t total, std::size_t largest, Piece piece) {
-  const std::size_t pieces = (total + largest - 1) / largest;
-  for (std::size_t i = 0; i < pieces; ++i) {
-    const std::size_t first = total * i / pieces;
-    piece(first, total * (i + 1) / pieces - first);
+// The same for any number of rows, and for `tiles` groups of `columns` columns one after the other.
+template <std::size_t columns>
+void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Columns a, Elements b, float* c,
+                    std::size_t c_column_step) {
+  constexpr std::size_t lanes = Pack::lanes;
+  for (std::size_t t = 0; t < tiles; ++t, b.data += columns * b.column_step, c += columns * c_column_step) {
+    std::size_t i = 0;
+    const auto tile = [&]<std::size_t packs, bool partial>() {
+      multiply_tile<packs, columns, partial>(depth, rows - i - (packs - 1) * lanes, {a.data + i, a.column_step}, b,
+                                             c + i, c_column_step);
+      i += packs * lanes;
+    };
+    while (i + 2 * lanes <= rows) tile.template operator()<2, false>();
+    if (i + lanes < rows)
+      tile.template operator()<2, true>();
+    else if (i + lanes == rows)
+      tile.template operator()<1, false>();
+    else if (i < rows)
+      tile.template operator()<1, true>();
   }
+}
+
+using MultiplyTiles = void (*)(std::size_t, std::size_t, std::size_t, Columns, Elements, float*, std::size_t);
+
+template <std::size_t... columns>
+constexpr std::array<MultiplyTiles, sizeof...(columns)> by_columns(std::index_sequence<columns...>) {
+  return {multiply_tiles<columns + 1>...};
+}
+
+// c (rows × columns) += a (rows × depth) · b (depth × columns)
+void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, float* c,
+              std::size_t c_column_step) {
+  static constexpr auto kByColumns = by_columns(std::make_index_sequence<kColumns>());
+  if (columns == 0) return;
+  const std::size_t tiles = (columns + kColumns - 1) / kColumns, width = (columns + tiles - 1) / tiles;
+  const std::size_t whole = columns / width, rest = columns % width;
+  kByColumns[width - 1](rows, whole, depth, a, b, c, c_column_step);
+  if (rest == 0) return;
+  b.data += whole * width * b.column_step;
+  kByColumns[rest - 1](rows, 1, depth, a, b, c + whole * width * c_column_step, c_column_step);
 }
 
 std::size_t size(Eigen::Index n) { return static_cast<std::size_t>(n); }
@@ -95,23 +113,14 @@ void dense_forward(const ConstMatrixView& kernel, const ConstMatrixView& bias, c
   outputs.colwise() = bias.col(0);
   // Depth in blocks whose rows of the kernel stay close to each other in memory while all tiles go over them.
   constexpr std::size_t kDepth = 128;
-  for_pieces(n, kColumns, [&](std::size_t j, std::size_t columns) {
-    for (std::size_t k = 0; k < in; k += kDepth) {
-      const std::size_t depth = std::min(kDepth, in - k);
-      for (std::size_t i = 0; i < out; i += kTileRows)
-        multiply_tile(std::min(kTileRows, out - i), columns, depth, {kernel.data() + k * out + i, 1, out},
-                      {inputs.data() + j * in + k, 1, in}, outputs.data() + j * out + i, out);
-    }
-  });
+  for (std::size_t k = 0; k < in; k += kDepth)
+    multiply(out, n, std::min(kDepth, in - k), {kernel.data() + k * out, out}, {inputs.data() + k, in, 1},
+             outputs.data(), out);
 }
 
 void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, MatrixView kernel, MatrixView bias) {
   const std::size_t out = size(errors.rows()), in = size(inputs.rows()), n = size(inputs.cols());
-  for_pieces(in, kColumns, [&](std::size_t j, std::size_t columns) {
-    for (std::size_t i = 0; i < out; i += kTileRows)
-      multiply_tile(std::min(kTileRows, out - i), columns, n, {errors.data() + i, 1, out}, {inputs.data() + j, in, 1},
-                    kernel.data() + j * out + i, out);
-  });
+  multiply(out, in, n, {errors.data(), out}, {inputs.data(), 1, in}, kernel.data(), out);
   for (Eigen::Index i = 0; i < errors.cols(); ++i) bias.col(0) += errors.col(i);
 }
 
@@ -123,11 +132,7 @@ void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors
   MatrixView result(scratch.data() + n * out, input_errors.cols(), input_errors.rows());
   left = errors.transpose();
   result.setZero();
-  for_pieces(in, kColumns, [&](std::size_t j, std::size_t columns) {
-    for (std::size_t i = 0; i < n; i += kTileRows)
-      multiply_tile(std::min(kTileRows, n - i), columns, out, {left.data() + i, 1, n},
-                    {kernel.data() + j * out, 1, out}, result.data() + j * n + i, n);
-  });
+  multiply(n, in, out, {left.data(), n}, {kernel.data(), out, 1}, result.data(), n);
   input_errors = result.transpose();
 }
 
