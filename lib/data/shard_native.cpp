@@ -1,6 +1,7 @@
 #include "data/shard_native.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 
@@ -55,6 +56,8 @@ void NativeShard::read_header() {
     if (file_.has_attribute("offset", "/features"))
       schema_.offset = static_cast<float>(file_.number("offset", "/features"));
   }
+  if (!std::isfinite(schema_.scale) || !std::isfinite(schema_.offset))
+    features_.refuse("a finite scale and offset", fmt::format("{} and {}", schema_.scale, schema_.offset));
 
   if (labels_.rows() != rows || labels_.shape().empty())
     labels_.refuse(fmt::format("{} rows as /features has", rows), text_of(labels_.shape()));
