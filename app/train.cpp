@@ -1,6 +1,7 @@
 // fedmpi train: options in, a trained model in the run directory out.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ using federation::Config;
 
 struct CommandLine {
   std::string config;
-  bool dry_run = false, help = false;
+  bool dry_run = false;
   std::vector<std::string> options;
 };
 
@@ -27,9 +28,7 @@ CommandLine parse(int argc, char** argv) {
   CommandLine line;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "--help" || word == "-h")
-      line.help = true;
-    else if (word == "--dry-run")
+    if (word == "--dry-run")
       line.dry_run = true;
     else if (word.starts_with("--config="))
       line.config = word.substr(9);
@@ -68,8 +67,10 @@ void report(const federation::Outcome& outcome) {
 }  // namespace
 
 int train(int argc, char** argv) {
-  // Help needs no MPI; an error here is of one process alone, or the same on all.
-  if (parse(argc, argv).help) {
+  const auto asks_for_help = [](const char* word) {
+    return word == std::string("--help") || word == std::string("-h");
+  };
+  if (std::any_of(argv + 1, argv + argc, asks_for_help)) {  // which needs no MPI
     print_help();
     return 0;
   }

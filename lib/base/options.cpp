@@ -20,6 +20,11 @@ T parse(const std::string& name, const std::string& text, const char* expected) 
   return value;
 }
 
+std::string trimmed(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \t\r"), end = text.find_last_not_of(" \t\r");
+  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
+}
+
 bool parse_switch(const std::string& name, const std::string& text) {
   if (text == "on" || text == "true" || text == "yes" || text == "1") return true;
   if (text == "off" || text == "false" || text == "no" || text == "0") return false;
@@ -31,7 +36,13 @@ bool parse_switch(const std::string& name, const std::string& text) {
 void Option::set(const std::string& text) const {
   struct Setter {
     const std::string &name, &text;
-    void operator()(std::string* v) const { *v = text; }
+    void operator()(std::string* v) const {
+      // What an INI file cannot hold would be another value when the run goes on.
+      if (text.find_first_of("#\n") != std::string::npos || text != trimmed(text))
+        fail(ExitCode::usage, "{}: expected a text without '#', line breaks and blanks around it, found '{}'", name,
+             text);
+      *v = text;
+    }
     void operator()(std::int64_t* v) const { *v = parse<std::int64_t>(name, text, "a whole number"); }
     void operator()(std::uint64_t* v) const { *v = parse<std::uint64_t>(name, text, "a whole number, 0 or more"); }
     void operator()(double* v) const { *v = parse<double>(name, text, "a number"); }

@@ -40,7 +40,8 @@ std::unique_ptr<Algorithm> make(const model::Model& model, const Options& option
   require(options.lr > 0 && std::isfinite(options.lr), "lr", "a positive number", options.lr);
   require(options.lr_decay > 0 && options.lr_decay <= 1, "lr-decay", "a number above 0 and up to 1", options.lr_decay);
   require(options.momentum >= 0 && options.momentum < 1, "momentum", "a number from 0 to below 1", options.momentum);
-  require(options.weight_decay >= 0, "weight-decay", "0 or more", options.weight_decay);
+  require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "weight-decay", "0 or more",
+          options.weight_decay);
   return kind.make(model, options);
 }
 

@@ -28,11 +28,10 @@ struct Block {
   // Of the stored features and labels of those rows; tells data sets apart.
   std::uint64_t checksum_of(std::size_t first, std::size_t count) const;
 
-  ClientId first_client = 0;           // clients: first_client … first_client + offsets.size() - 2
-  std::vector<std::uint64_t> offsets;  // row offsets of the clients in this block; empty where clients do not matter
-
-  // Copies rows first + order[i] to column i of the buffer and returns them as a batch; without an order, the
-  // consecutive rows from `first`. At most buffer.rows rows.
+  // The rows fall into runs, of one client each (then first_client is the first of them) or of one evaluation block:
+  // run i is rows offsets[i] … offsets[i + 1] - 1.
+  std::vector<std::uint64_t> offsets;
+  ClientId first_client = 0;
   Batch gather(std::size_t first, std::span<const std::uint32_t> order, BatchBuffer& buffer) const;
   Batch gather(std::size_t first, std::size_t count, BatchBuffer& buffer) const;
 };

@@ -23,6 +23,25 @@ void cut(std::uint64_t file, std::span<const std::uint64_t> sizes, std::size_t p
   }
 }
 
+// Halves runs of clients, the largest first, until there is one for every participant, as far as there are clients.
+void cut_further(const std::vector<std::vector<std::uint64_t>>& sizes, std::size_t participants,
+                 std::vector<Unit>& units) {
+  while (units.size() < participants) {
+    const auto largest = std::max_element(units.begin(), units.end(), [](const Unit& a, const Unit& b) {
+      return std::pair(a.clients > 1, a.examples) < std::pair(b.clients > 1, b.examples);
+    });
+    if (largest->clients < 2) return;
+    Unit second = *largest;
+    largest->clients /= 2;
+    second.first_client += largest->clients;
+    second.clients -= largest->clients;
+    const auto first = sizes[second.file].begin() + static_cast<std::ptrdiff_t>(second.first_client);
+    second.examples = std::accumulate(first, first + static_cast<std::ptrdiff_t>(second.clients), std::uint64_t{0});
+    largest->examples -= second.examples;
+    units.insert(largest + 1, second);
+  }
+}
+
 }  // namespace
 
 std::vector<Unit> place(const std::vector<std::vector<std::uint64_t>>& sizes, std::size_t participants) {
@@ -38,6 +57,7 @@ std::vector<Unit> place(const std::vector<std::vector<std::uint64_t>>& sizes, st
       const std::uint64_t of_file = std::accumulate(sizes[f].begin(), sizes[f].end(), std::uint64_t{0});
       cut(f, sizes[f], std::max<std::uint64_t>(1, of_file / share), units);
     }
+    cut_further(sizes, participants, units);
   }
 
   std::vector<std::size_t> order(units.size());

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.hpp"
 #include "base/magnitude.hpp"
@@ -75,41 +76,37 @@ std::optional<std::string> Shard::fault(const Block& block, std::size_t row, std
   return std::nullopt;
 }
 
-Block Shard::read(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const {
+Block Shard::read(std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad) const {
+  const std::size_t first = boundaries.front(), count = boundaries.back() - first;
   Block block = sized(schema_, count);
   block.file = path_;
   block.first_row = first;
   read_rows(first, count, block);
+  block.offsets.reserve(boundaries.size());
   std::size_t kept = 0;
-  block.offsets.clear();
   for (std::size_t row = 0; row < count; ++row) {
+    while (boundaries[block.offsets.size()] == first + row) block.offsets.push_back(kept);
     const auto problem = fault(block, row, classes);
     if (problem && !skip_bad) fail(ExitCode::bad_data, "{}: row {}: {}", path_, first + row, *problem);
     if (problem) continue;
     if (kept != row) move_row(block, row, kept);
     ++kept;
   }
+  block.offsets.resize(boundaries.size(), kept);
   if (kept != count) shrink(block, kept);
   return block;
 }
 
+Block Shard::read(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const {
+  const std::array<std::uint64_t, 2> boundaries = {first, first + count};
+  return read(boundaries, classes, skip_bad);
+}
+
 Block Shard::read_clients(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const {
-  // Client by client only where rows may go missing; else in one piece.
-  const std::size_t begin = offsets_[first], end = offsets_[first + count];
   for (std::size_t c = first; c < first + count; ++c)
     if (offsets_[c] == offsets_[c + 1])
       fail(ExitCode::bad_data, "{}: client '{}': expected at least one example, found none", path_, client_name(c));
-  Block block = read(begin, end - begin, classes, skip_bad);
-  block.offsets.reserve(count + 1);
-  if (block.dropped == 0) {
-    for (std::size_t c = first; c <= first + count; ++c) block.offsets.push_back(offsets_[c] - begin);
-    return block;
-  }
-  block.offsets.push_back(0);
-  for (std::size_t c = first; c < first + count; ++c)
-    block.offsets.push_back(block.offsets.back() +
-                            read(offsets_[c], offsets_[c + 1] - offsets_[c], classes, true).rows);
-  return block;
+  return read(std::span(offsets_).subspan(first, count + 1), classes, skip_bad);
 }
 
 std::vector<std::string> shard_files(const std::string& pattern) {

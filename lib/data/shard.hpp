@@ -25,10 +25,12 @@ class Shard {
   std::size_t rows() const { return offsets_.back(); }
   virtual std::string client_name(std::size_t client) const = 0;
 
-  // Rows first … first+count-1 with every value checked: features and targets finite, labels below `classes`.
-  // A bad row is an error that gives its number, or with `skip_bad` is left out and counted.
+  // Rows boundaries.front() … boundaries.back()-1 with every value checked: features and targets finite, labels
+  // below `classes`. A bad row is an error that gives its number, or with `skip_bad` is left out and counted. The
+  // boundaries, rising row numbers, become Block::offsets.
+  Block read(std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad) const;
   Block read(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const;
-  // The same for whole clients, with Block::offsets set; a client without examples is an error.
+  // The same for whole clients; a client without examples is an error.
   Block read_clients(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const;
 
  protected:

@@ -46,7 +46,7 @@ void NativeShard::read_header() {
                      std::to_string(features_.row_size()));
   if (rows == 0 || schema_.features() == 0) features_.refuse("at least one example and feature", text_of(shape));
 
-  const bool bytes = features_.element_class() == hdf5::ElementClass::integer && features_.element_bytes() == 1;
+  const bool bytes = features_.is_uint8();
   if (!bytes && !(features_.element_class() == hdf5::ElementClass::real && features_.element_bytes() == 4))
     features_.refuse("uint8 or float32", "another element type");
   schema_.type = bytes ? FeatureType::uint8 : FeatureType::float32;
@@ -56,8 +56,9 @@ void NativeShard::read_header() {
     if (file_.has_attribute("offset", "/features"))
       schema_.offset = static_cast<float>(file_.number("offset", "/features"));
   }
-  if (!std::isfinite(schema_.scale) || !std::isfinite(schema_.offset))
-    features_.refuse("a finite scale and offset", fmt::format("{} and {}", schema_.scale, schema_.offset));
+  if (!std::isfinite(255.0F * schema_.scale + schema_.offset) || !std::isfinite(schema_.offset))
+    features_.refuse("a scale and an offset that give finite features",
+                     fmt::format("{} and {}", schema_.scale, schema_.offset));
 
   if (labels_.rows() != rows || labels_.shape().empty())
     labels_.refuse(fmt::format("{} rows as /features has", rows), text_of(labels_.shape()));

@@ -30,10 +30,7 @@ FeatureType stored_type(const hdf5::Dataset& features) {
   using enum hdf5::ElementClass;
   if (features.element_class() != integer && features.element_class() != real)
     features.refuse("numbers", "another type");
-  const hdf5::Handle type(H5Dget_type(features.id()), H5Tclose);
-  const bool byte =
-      features.element_class() == integer && features.element_bytes() == 1 && H5Tget_sign(type.get()) == H5T_SGN_NONE;
-  return byte ? FeatureType::uint8 : FeatureType::float32;
+  return features.is_uint8() ? FeatureType::uint8 : FeatureType::float32;
 }
 
 }  // namespace

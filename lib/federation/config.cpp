@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <cctype>
+#include <cmath>
 #include <fstream>
 #include <sstream>
 
@@ -74,11 +75,11 @@ std::vector<Option> Config::options() {
 
 namespace {
 
-const Option& find_option(const std::vector<Option>& options, const std::string& name, const std::string& where) {
+const Option& find_option(const std::vector<Option>& options, std::string_view name, std::string_view where) {
   const auto found = std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == name; });
   if (found != options.end()) return *found;
   // The known names of the section; without such a section, the sections.
-  const std::string section = name.substr(0, name.find('.') + 1);
+  const std::string_view section = name.substr(0, name.find('.') + 1);
   std::vector<std::string> known;
   for (const Option& o : options)
     if (!section.empty() && o.name.starts_with(section)) known.push_back(o.name);
@@ -194,9 +195,14 @@ void Config::check() const {
   require(eval.every >= 0, "eval.every", "0 or more", eval.every);
   require(run.checkpoint_every >= 0, "run.checkpoint-every", "0 or more", run.checkpoint_every);
   require(run.keep >= 2, "run.keep", "2 or more", run.keep);
-  require(stop.target >= 0, "stop.target", "0 or more", stop.target);
+  const auto not_negative = [&](const char* option, double value) {
+    require(value >= 0 && std::isfinite(value), option, "0 or more", value);
+  };
+  not_negative("stop.target", stop.target);
+  not_negative("stop.tolerance", stop.tolerance);
+  not_negative("stop.gradient-tolerance", stop.gradient_tolerance);
+  not_negative("stop.minutes", stop.minutes);
   require(stop.patience >= 0, "stop.patience", "0 or more", stop.patience);
-  require(stop.minutes >= 0, "stop.minutes", "0 or more", stop.minutes);
   find_by_name(samplings(), federation.sampling, "federation.sampling");
   aggregate::kind(aggregate);
   if (data.test.empty() && (stop.target > 0 || stop.patience > 0))

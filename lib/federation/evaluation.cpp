@@ -55,10 +55,9 @@ model::Score Evaluator::score(const data::Block& block, std::size_t first, std::
 TestScore Evaluator::test(mpi::Communicator& comm, std::span<const float> parameters) {
   Sums sums;
   std::mutex mutex;
-  const std::size_t blocks = (roster_.test.rows + kEvaluationRows - 1) / kEvaluationRows;
-  pool_.run(blocks, [&](std::size_t worker, std::size_t i) {
-    const std::size_t first = i * kEvaluationRows, count = std::min(kEvaluationRows, roster_.test.rows - first);
-    const model::Score s = score(roster_.test, first, count, parameters, workers_[worker]);
+  const std::vector<std::uint64_t>& offsets = roster_.test.offsets;
+  pool_.run(offsets.empty() ? 0 : offsets.size() - 1, [&](std::size_t worker, std::size_t i) {
+    const model::Score s = score(roster_.test, offsets[i], offsets[i + 1] - offsets[i], parameters, workers_[worker]);
     const std::lock_guard lock(mutex);
     sums.loss.add(s.loss);
     sums.metric.add(s.metric);

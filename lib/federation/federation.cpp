@@ -9,6 +9,7 @@
 #include "federation/plan.hpp"
 #include "federation/round.hpp"
 #include "mpi/collective_error.hpp"
+#include "server/optimizer.hpp"
 
 namespace fedmpi::federation {
 
@@ -77,6 +78,7 @@ class Federation {
       roster_.check_none_idle(participants(comm_));
       model = model::make(config_.model, roster_.schema);
       client::make(*model, config_.client);
+      server::make(config_.server, 0);
     });
     return model;
   }

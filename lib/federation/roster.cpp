@@ -215,9 +215,13 @@ void load_my_test_rows(mpi::Communicator& comm, Roster& roster, const std::strin
            text_of(found));
     const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
     const std::size_t parts = static_cast<std::size_t>(participants(comm)), part = static_cast<std::size_t>(me);
-    const std::size_t begin = blocks * part / parts * kEvaluationRows;
     const std::size_t end = std::min(shard->rows(), blocks * (part + 1) / parts * kEvaluationRows);
-    roster.test = shard->read(begin, end - begin, roster.schema.classes, skip_bad);
+    // Blocks are runs of rows of the file, also where bad rows are left out: the same for any number of ranks.
+    std::vector<std::uint64_t> boundaries;
+    for (std::size_t row = blocks * part / parts * kEvaluationRows; row < end; row += kEvaluationRows)
+      boundaries.push_back(row);
+    boundaries.push_back(end);
+    roster.test = shard->read(boundaries, roster.schema.classes, skip_bad);
   });
   roster.test_rows = roster.test.rows;
   comm.all_sum(std::span(&roster.test_rows, 1));

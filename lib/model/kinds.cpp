@@ -1,5 +1,6 @@
 // The table of models. The regressions are networks without hidden layers, each with the loss that names it.
 #include <array>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
@@ -75,7 +76,8 @@ constexpr std::array<Kind, 4> kKinds = {{
 std::span<const Kind> kinds() { return kKinds; }
 
 std::unique_ptr<Model> make(const Options& options, const Schema& schema) {
-  if (!(options.l2 >= 0.0)) fail(ExitCode::usage, "model.l2: expected 0 or more, found {}", options.l2);
+  if (!(options.l2 >= 0.0 && std::isfinite(options.l2)))
+    fail(ExitCode::usage, "model.l2: expected 0 or more, found {}", options.l2);
   for (const std::size_t width : options.hidden)
     if (width == 0) fail(ExitCode::usage, "model.hidden: expected widths of 1 or more, found 0");
   return find_by_name(kinds(), options.kind, "model.kind").make(options, schema);

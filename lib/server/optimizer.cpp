@@ -1,6 +1,7 @@
 #include "server/optimizer.hpp"
 
 #include <array>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
@@ -27,8 +28,9 @@ std::unique_ptr<Optimizer> make(const Options& options, std::size_t parameters) 
   below_one("momentum", options.momentum);
   below_one("beta1", options.beta1);
   below_one("beta2", options.beta2);
-  if (!(options.lr > 0)) fail(ExitCode::usage, "server.lr: expected a positive number, found {}", options.lr);
-  if (!(options.epsilon > 0))
+  if (!(options.lr > 0 && std::isfinite(options.lr)))
+    fail(ExitCode::usage, "server.lr: expected a positive number, found {}", options.lr);
+  if (!(options.epsilon > 0 && std::isfinite(options.epsilon)))
     fail(ExitCode::usage, "server.epsilon: expected a positive number, found {}", options.epsilon);
   return find_by_name(kOptimizers, options.optimizer, "server.optimizer").make(options, parameters);
 }

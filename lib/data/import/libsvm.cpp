@@ -90,7 +90,7 @@ class LibsvmSource final : public Source {
       : reader_(path), facts_(std::move(facts)), features_(facts_->features) {
     schema_.task = facts_->labels.task();
     schema_.classes = facts_->labels.classes();
-    schema_.feature_shape = {facts_->features};
+    schema_.feature_shape.assign(1, facts_->features);
   }
 
   const Schema& schema() const override { return schema_; }

@@ -1,0 +1,157 @@
+#include "hdf5/dataset.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace fedmpi::hdf5 {
+
+Dataset::Dataset(const std::string& file, std::string path, Handle handle)
+    : file_(file), path_(std::move(path)), handle_(std::move(handle)) {
+  const Handle space(H5Dget_space(id()), H5Sclose);
+  const Handle type(H5Dget_type(id()), H5Tclose);
+  const Handle plist(H5Dget_create_plist(id()), H5Pclose);
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank < 0 || type.get() < 0 || plist.get() < 0) refuse("a readable header", "a damaged one");
+  std::vector<hsize_t> dims(static_cast<std::size_t>(rank));
+  H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  shape_.assign(dims.begin(), dims.end());
+
+  bytes_ = H5Tget_size(type.get());
+  switch (H5Tget_class(type.get())) {
+    case H5T_INTEGER:
+      class_ = ElementClass::integer;
+      break;
+    case H5T_FLOAT:
+      class_ = ElementClass::real;
+      break;
+    case H5T_STRING:
+      class_ = ElementClass::text;
+      break;
+    case H5T_COMPOUND:
+      class_ = ElementClass::compound;
+      break;
+    default:
+      class_ = ElementClass::other;
+  }
+
+  if (H5Pget_layout(plist.get()) == H5D_VIRTUAL) refuse("data stored in this file", "a virtual dataset");
+  if (H5Pget_external_count(plist.get()) > 0) refuse("data stored in this file", "external storage");
+  bool compressed = false;
+  for (int i = 0; i < H5Pget_nfilters(plist.get()); ++i) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    const H5Z_filter_t filter =
+        H5Pget_filter2(plist.get(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, nullptr);
+    if (filter == H5Z_FILTER_DEFLATE)
+      compressed = true;
+    else if (filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32)
+      refuse("the filters deflate, shuffle or fletcher32", fmt::format("filter {}", filter));
+  }
+  // A declared shape is believed only as far as stored bytes stand behind it; deflate shrinks at most 1032
+  // : 1.
+  std::size_t declared = bytes_;
+  for (const std::size_t n : shape_)
+    if (__builtin_mul_overflow(declared, n, &declared)) refuse("a shape that fits memory", "a larger one");
+  const hsize_t stored = H5Dget_storage_size(id());
+  const std::size_t limit = static_cast<std::size_t>(stored) * (compressed ? 1100 : 1);
+  if (declared > limit)
+    refuse(fmt::format("at least {} stored bytes for its shape", declared / (compressed ? 1100 : 1)),
+           std::to_string(stored));
+}
+
+bool Dataset::is_uint8() const {
+  const Handle type(H5Dget_type(id()), H5Tclose);
+  return class_ == ElementClass::integer && bytes_ == 1 && H5Tget_sign(type.get()) == H5T_SGN_NONE;
+}
+
+void Dataset::refuse(const std::string& expected, const std::string& found) const {
+  fail(ExitCode::bad_data, "{}: {}: expected {}, found {}", file_, path_, expected, found);
+}
+
+std::size_t Dataset::row_size() const {
+  std::size_t n = 1;
+  for (std::size_t i = 1; i < shape_.size(); ++i) n *= shape_[i];
+  return n;
+}
+
+std::size_t Dataset::size() const { return rows() * row_size(); }
+
+namespace {
+
+struct Selection {
+  Handle file, memory;
+};
+
+// File and memory space of `count` whole rows from row `first`.
+Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std::size_t first, std::size_t count) {
+  Selection s{{H5Dget_space(dataset), H5Sclose}, {}};
+  std::vector<hsize_t> start(shape.size(), 0), extent = extents(shape);
+  if (!shape.empty()) {
+    start[0] = first;
+    extent[0] = count;
+    H5Sselect_hyperslab(s.file.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr);
+  }
+  s.memory = shape.empty() ? Handle(H5Screate(H5S_SCALAR), H5Sclose)
+                           : Handle(H5Screate_simple(static_cast<int>(shape.size()), extent.data(), nullptr), H5Sclose);
+  return s;
+}
+
+}  // namespace
+
+void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out,
+                        std::size_t elements) const {
+  if (elements != count * row_size() || first + count > rows())
+    fail(ExitCode::bug, "{}: {}: rows {}+{} asked of {}", file_, path_, first, count, rows());
+  if (class_ != ElementClass::integer && class_ != ElementClass::real) refuse("numbers", "another type");
+  if (elements == 0) return;
+  const Selection s = select_rows(id(), shape_, first, count);
+  if (H5Dread(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
+    refuse("readable data", fmt::format("a damaged block in rows {} to {}", first, first + count - 1));
+}
+
+std::vector<std::string> Dataset::read_strings(std::size_t first, std::size_t count) const {
+  if (class_ != ElementClass::text || shape_.size() != 1) refuse("a list of strings", "another type or shape");
+  std::vector<std::string> strings;
+  if (count == 0) return strings;
+  const Handle type(H5Dget_type(id()), H5Tclose);
+  const Selection s = select_rows(id(), shape_, first, count);
+  const auto read = [&](void* out) {
+    if (H5Dread(id(), type.get(), s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
+      refuse("readable strings", "a damaged block");
+  };
+  if (H5Tis_variable_str(type.get()) > 0) {
+    std::vector<char*> pointers(count, nullptr);
+    read(pointers.data());
+    for (const char* p : pointers) strings.emplace_back(p == nullptr ? "" : p);
+    H5Dvlen_reclaim(type.get(), s.memory.get(), H5P_DEFAULT, pointers.data());
+  } else {
+    std::string bytes(count * bytes_, '\0');
+    read(bytes.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      const char* begin = bytes.data() + i * bytes_;
+      strings.emplace_back(begin, strnlen(begin, bytes_));
+    }
+  }
+  return strings;
+}
+
+void Dataset::read_compound(hid_t memory_type, std::span<std::byte> out) const {
+  if (class_ != ElementClass::compound || out.size() != size() * H5Tget_size(memory_type))
+    refuse("a table", "another type or shape");
+  if (!out.empty() && H5Dread(id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out.data()) < 0)
+    refuse("a readable table of the known columns", "a damaged or different one");
+}
+
+void Dataset::write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values,
+                         std::size_t elements) {
+  if (elements != count * row_size() || first + count > rows())
+    fail(ExitCode::bug, "{}: {}: rows {}+{} given for {}", file_, path_, first, count, rows());
+  if (elements == 0) return;
+  const Selection s = select_rows(id(), shape_, first, count);
+  if (H5Dwrite(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, values) < 0)
+    fail(ExitCode::io, "{}: {}: cannot write: {}", file_, path_, std::strerror(errno));
+}
+
+}  // namespace fedmpi::hdf5

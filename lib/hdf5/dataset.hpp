@@ -1,0 +1,65 @@
+// A dataset of an HDF5 file, read with distrust: see file.hpp.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "hdf5/handle.hpp"
+
+namespace fedmpi::hdf5 {
+
+enum class ElementClass { integer, real, text, compound, other };
+
+// A dataset of an open file. Every error is an Error(bad_data) (or io, when writing) naming file and dataset.
+class Dataset {
+ public:
+  const std::string& path() const { return path_; }
+  const std::vector<std::size_t>& shape() const { return shape_; }
+  std::size_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
+  std::size_t row_size() const;  // elements of one row
+  std::size_t size() const;      // elements in all
+  ElementClass element_class() const { return class_; }
+  std::size_t element_bytes() const { return bytes_; }
+  bool is_uint8() const;  // unsigned bytes, and not signed ones
+  hid_t id() const { return handle_.get(); }
+
+  // Reads `count` rows from row `first`, converted to T; `out` has count × row_size() elements.
+  template <class T>
+  void read(std::size_t first, std::size_t count, std::span<T> out) const {
+    read_rows(native_type<T>(), first, count, out.data(), out.size());
+  }
+  template <class T>
+  std::vector<T> read_all() const {
+    std::vector<T> values(size());
+    read(0, rows(), std::span<T>(values));
+    return values;
+  }
+  std::vector<std::string> read_strings(std::size_t first,
+                                        std::size_t count) const;         // fixed or variable length
+  void read_compound(hid_t memory_type, std::span<std::byte> out) const;  // all rows
+
+  template <class T>
+  void write(std::size_t first, std::size_t count, std::span<const T> values) {
+    write_rows(native_type<T>(), first, count, values.data(), values.size());
+  }
+  void write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values, std::size_t elements);
+
+  // "FILE: DATASET: expected …, found …" as an Error(bad_data).
+  [[noreturn]] void refuse(const std::string& expected, const std::string& found) const;
+
+ private:
+  friend class File;
+  Dataset() = default;
+  Dataset(const std::string& file, std::string path, Handle handle);
+  void read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out, std::size_t elements) const;
+
+  std::string file_, path_;
+  Handle handle_;
+  std::vector<std::size_t> shape_;
+  ElementClass class_ = ElementClass::other;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace fedmpi::hdf5
