@@ -26,10 +26,12 @@ fi
 # their start for so small a model.
 cores=$(nproc)
 ranks=$(((cores < 8 ? cores : 8) + 1))
-export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe OMPI_MCA_rmaps_base_oversubscribe=1  # Open MPI 5 and 4
-if [[ $EUID -eq 0 ]]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
-echo "Training: mpirun -n $ranks $fedmpi train --config $config"
-mpirun --bind-to none -n $ranks $fedmpi train --config $config
+launch="mpirun --oversubscribe --bind-to none"
+if [[ $EUID -eq 0 ]]; then launch+=" --allow-run-as-root"; fi
+export OMPI_MCA_btl=^tcp                              # this machine alone, which may have no network
+export OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid one process to read another's memory
+echo "Training: $launch -n $ranks $fedmpi train --config $config"
+$launch -n $ranks $fedmpi train --config $config
 
 cat <<END
 
@@ -40,6 +42,6 @@ Left in $run:
 Try next:
   $fedmpi inspect $run/latest.h5
   $fedmpi evaluate --checkpoint $run/latest.h5 --data $run/shards/test.h5
-  mpirun -n $ranks $fedmpi train --config $config --federation.rounds 200      # goes on where it stopped
+  $launch -n $ranks $fedmpi train --config $config --federation.rounds 200  # goes on
   python3 -c 'import h5py, pandas; print(pandas.DataFrame(h5py.File("$run/latest.h5")["history"][:]))'
 END

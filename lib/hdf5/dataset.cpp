@@ -87,7 +87,7 @@ struct Selection {
 // File and memory space of `count` whole rows from row `first`.
 Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std::size_t first, std::size_t count) {
   Selection s{{H5Dget_space(dataset), H5Sclose}, {}};
-  std::vector<hsize_t> start(shape.size(), 0), extent = extents(shape);
+  std::vector<hsize_t> start(shape.size(), 0), extent(shape.begin(), shape.end());
   if (!shape.empty()) {
     start[0] = first;
     extent[0] = count;

@@ -78,8 +78,7 @@ TEST(ExactSum, HoldsManyTermsOfFullDigits) {
 TEST(ExactSum, IsNotANumberOnceATermIsNotFinite) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  for (const double bad :
-       {kNaN, kInfinity, -kInfinity, 0x1p135, -0x1p135, std::numeric_limits<double>::max()}) {
+  for (const double bad : {kNaN, kInfinity, -kInfinity, 0x1p135, -0x1p135, std::numeric_limits<double>::max()}) {
     EXPECT_TRUE(std::isnan(exact_sum({1, bad, 2}))) << bad;
     ExactSum total, part;
     part.add(bad);

@@ -22,7 +22,7 @@ TEST(Names, FindTheirRow) {
 
 TEST(Names, AnUnknownOneIsAnsweredWithTheKnown) {
   for (const char* unknown : {"adagrad", "", "Adam", "ad"})
-    test::expect_error(ExitCode::usage, {"server.optimizer", "'" + std::string(unknown) + "'", "sgd, adam"},
+    test::expect_error(ExitCode::usage, {"server.optimizer", fmt::format("'{}'", unknown), "sgd, adam"},
                        [&] { find_by_name(kTable, unknown, "server.optimizer"); });
 }
 

@@ -36,8 +36,7 @@ TEST(Option, RefusesWhatIsNotOne) {
   refuses(std::uint64_t{}, {"", "-1", "0x10", "18446744073709551616"});
   refuses(double{}, {"", "fast", "0.1.2", "0,1", "1e999"});
   refuses(bool{}, {"", "maybe", "ON"});
-  test::expect_error(ExitCode::usage, {"section.key", "'x'"},
-                     [] { parsed<std::vector<std::size_t>>("200,x"); });
+  test::expect_error(ExitCode::usage, {"section.key", "'x'"}, [] { parsed<std::vector<std::size_t>>("200,x"); });
 }
 
 TEST(Option, WritesWhatItReads) {

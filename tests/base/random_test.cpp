@@ -148,8 +148,7 @@ TEST(Stream, DirichletOfTinyConcentrationsPicksOneComponent) {
 
 // Pearson's statistic of counts that should be equal.
 double chi_squared(const std::vector<int>& counts) {
-  const double expected =
-      std::accumulate(counts.begin(), counts.end(), 0.0) / static_cast<double>(counts.size());
+  const double expected = std::accumulate(counts.begin(), counts.end(), 0.0) / static_cast<double>(counts.size());
   double sum = 0;
   for (const int n : counts) sum += (n - expected) * (n - expected) / expected;
   return sum;

@@ -21,8 +21,8 @@ void create_raw(hid_t file, std::vector<hsize_t> dims, const std::function<void(
   const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
   const Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   adjust(plist.get());
-  const Handle dataset(
-      H5Dcreate2(file, "x", H5T_IEEE_F32LE, space.get(), H5P_DEFAULT, plist.get(), H5P_DEFAULT), H5Dclose);
+  const Handle dataset(H5Dcreate2(file, "x", H5T_IEEE_F32LE, space.get(), H5P_DEFAULT, plist.get(), H5P_DEFAULT),
+                       H5Dclose);
   ASSERT_GE(dataset.get(), 0);
   if (values != nullptr) {
     ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), 0);
@@ -96,9 +96,7 @@ TEST_F(HostileFile, MayNotStoreElsewhere) {
 constexpr hsize_t kChunk = 1024;
 
 TEST_F(HostileFile, MayNotDeclareMoreThanItStores) {
-  make([](hid_t f) {
-    create_raw(f, {hsize_t{1} << 40}, [](hid_t plist) { H5Pset_chunk(plist, 1, &kChunk); });
-  });
+  make([](hid_t f) { create_raw(f, {hsize_t{1} << 40}, [](hid_t plist) { H5Pset_chunk(plist, 1, &kChunk); }); });
   expect_refused("x", {"stored bytes", "found 0"});
 }
 
@@ -115,9 +113,8 @@ TEST_F(HostileFile, MayNotDeclareMoreThanDeflateCanHold) {
     const hsize_t start = 0;
     H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &start, nullptr, &kChunk, nullptr);
     const std::vector<float> values(kChunk);
-    ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory_space.get(), file_space.get(), H5P_DEFAULT,
-                       values.data()),
-              0);
+    ASSERT_GE(
+        H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory_space.get(), file_space.get(), H5P_DEFAULT, values.data()), 0);
   });
   expect_refused("x", {"stored bytes"});
 }
@@ -133,7 +130,7 @@ TEST_F(HostileFile, MayNotDeclareMoreThanMemoryCanAddress) {
 }
 
 TEST_F(HostileFile, MayCompressAsFarAsDeflateGoes) {
-  constexpr hsize_t kZeros = 1 << 20;
+  static constexpr hsize_t kZeros = 1 << 20;
   const std::vector<float> zeros(kZeros);
   make([&](hid_t f) {
     create_raw(
@@ -199,8 +196,7 @@ TEST_F(HostileFile, IsRefusedWhenItIsNoFileOfThisKind) {
   expect_error(ExitCode::bad_data, {directory_ / "none.h5", "No such file"},
                [&] { File::open(directory_ / "none.h5"); });
   std::filesystem::create_directory(directory_ / "folder.h5");
-  expect_error(ExitCode::bad_data, {"folder.h5", "regular file"},
-               [&] { File::open(directory_ / "folder.h5"); });
+  expect_error(ExitCode::bad_data, {"folder.h5", "regular file"}, [&] { File::open(directory_ / "folder.h5"); });
 }
 
 // Whoever opens a pipe for reading waits for a writer.

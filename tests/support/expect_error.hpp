@@ -18,8 +18,7 @@ void expect_error(ExitCode code, const std::vector<std::string>& parts, Action&&
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), code) << e.what();
     for (const std::string& part : parts)
-      EXPECT_NE(std::string(e.what()).find(part), std::string::npos)
-          << "no '" << part << "' in: " << e.what();
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << "no '" << part << "' in: " << e.what();
     return;
   }
   ADD_FAILURE() << "expected an error, found none";

@@ -1,0 +1,137 @@
+// Weights out and the exact sum back, beside raw MPI_Bcast + MPI_Reduce of as many float32; on all ranks
+// together, with fixed numbers of iterations so that the ranks agree. The sums are filled before the clock
+// starts, which is rank 0's: from the moment it has the weights to the moment it has the sum.
+#include <benchmark/benchmark.h>
+#include <mpi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aggregate/exchange.hpp"
+#include "base/vector.hpp"
+#include "mpi/session.hpp"
+#include "secure/ring.hpp"
+
+namespace {
+
+using namespace fedmpi;
+
+class NoReporter : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>&) override {}
+};
+
+// Times `exchange` on all ranks, after `prepare`, and reports rank 0's median and best.
+template <class Prepare, class Exchange>
+void timed(benchmark::State& state, Prepare prepare, Exchange exchange) {
+  std::vector<double> seconds;
+  for (auto _ : state) {
+    prepare();
+    MPI_Barrier(MPI_COMM_WORLD);
+    const double start = MPI_Wtime();
+    exchange();
+    seconds.push_back(MPI_Wtime() - start);
+    state.SetIterationTime(seconds.back());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  state.counters["median_us"] = 1e6 * seconds[seconds.size() / 2];
+  state.counters["best_us"] = 1e6 * seconds.front();
+}
+
+// Largest resident size of a rank so far, in bytes, the largest of all ranks.
+double peak_resident() {
+  double peak = 0;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) peak = 1024 * std::stod(line.substr(6));
+  MPI_Allreduce(MPI_IN_PLACE, &peak, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  return peak;
+}
+
+// One update of each participant; `kind` is an aggregator.
+void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  aggregate::Options options{.kind = kind};
+  const auto exchange = aggregate::make_exchange(aggregate::kind(options), d);
+  Vector weights(d, 0.5F), result(comm.is_root() ? d : 0);
+  const std::size_t clients = comm.is_root() ? 0 : 1;
+  const double share = 1.0 / std::max(1, comm.size() - 1);
+  timed(
+      state,
+      [&] {
+        exchange->begin(clients, secure::kFirstExponent);
+        if (clients > 0) exchange->add(weights, share);
+      },
+      [&] {
+        comm.broadcast(std::span<float>(weights));
+        exchange->deliver(comm, 1.0, result);
+      });
+  if (comm.is_root() && comm.size() > 1 && std::abs(result[d / 2] - 0.5F) > 1e-6F)
+    state.SkipWithError("the sum is wrong");
+  state.counters["peak_bytes"] = peak_resident();
+}
+
+void raw(benchmark::State& state, mpi::Communicator& comm) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  Vector weights(d, 0.5F), update(d, 0.25F), result(comm.is_root() ? d : 0);
+  const int n = static_cast<int>(d);
+  timed(
+      state, [] {},
+      [&] {
+        MPI_Bcast(weights.data(), n, MPI_FLOAT, 0, MPI_COMM_WORLD);
+        MPI_Reduce(update.data(), result.data(), n, MPI_FLOAT, MPI_SUM, 0, MPI_COMM_WORLD);
+      });
+}
+
+// What MPI takes for the bytes of an exact sum: weights of 4 bytes out, sums of 8 bytes back.
+void raw_same_bytes(benchmark::State& state, mpi::Communicator& comm) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  Vector weights(d, 0.5F);
+  AlignedVector<std::int64_t> update(d, 1), result(comm.is_root() ? d : 0);
+  const int n = static_cast<int>(d);
+  timed(
+      state, [] {},
+      [&] {
+        MPI_Bcast(weights.data(), n, MPI_FLOAT, 0, MPI_COMM_WORLD);
+        MPI_Reduce(update.data(), result.data(), n, MPI_INT64_T, MPI_SUM, 0, MPI_COMM_WORLD);
+      });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  mpi::Session session(argc, argv);
+  mpi::Communicator& comm = session.world();
+  const char* asked = std::getenv("FEDMPI_BENCH_PARAMETERS");  // another number than those of the table
+  std::vector<std::int64_t> sizes = {7'850, 100'000, 1'000'000, 10'000'000};
+  if (asked != nullptr) sizes = {std::atoll(asked)};
+  for (const std::int64_t d : sizes) {
+    const std::int64_t iterations = std::clamp<std::int64_t>(100'000'000 / d, 3, 2000);
+    const auto add = [&](const char* name, auto run) {
+      benchmark::RegisterBenchmark(name, [&comm, run](benchmark::State& state) { run(state, comm); })
+          ->Arg(d)
+          ->Iterations(iterations)
+          ->UseManualTime()
+          ->Unit(benchmark::kMicrosecond);
+    };
+    add("ours", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean"); });
+    add("ours_float", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "float-mean"); });
+    add("raw", raw);
+    add("raw_same_bytes", raw_same_bytes);
+  }
+  if (!comm.is_root()) {  // the file that --benchmark_out names is rank 0's
+    const auto names_file = [](std::string_view word) { return word.starts_with("--benchmark_out"); };
+    argc = static_cast<int>(std::remove_if(argv + 1, argv + argc, names_file) - argv);
+  }
+  benchmark::Initialize(&argc, argv);
+  NoReporter silent;
+  if (comm.is_root())
+    benchmark::RunSpecifiedBenchmarks();
+  else
+    benchmark::RunSpecifiedBenchmarks(&silent);
+}

@@ -1,0 +1,72 @@
+"""Running benchmarks and peers, in turn, and taking medians."""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+DATA = "run/bench"  # what bench/data.sh made
+
+ENVIRONMENT = dict(
+    os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+    # Ranks may outnumber the cores here; OMPI_... is read by Open MPI 4, PRTE_... by Open MPI 5.
+    OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+    OMPI_MCA_rmaps_base_oversubscribe="1", PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
+    OMPI_MCA_hwloc_base_binding_policy="none", PRTE_MCA_hwloc_default_binding_policy="none")
+
+
+class Machine:
+    """Where and how to run: the build folder, and how often each thing is measured."""
+
+    def __init__(self, build, quick):
+        self.build, self.quick = os.path.abspath(build), quick
+        self.repeats = 3 if quick else 5
+
+    def run(self, command, ranks=0, environment=None):
+        if ranks:
+            command = ["mpirun", "-n", str(ranks), *command]
+        done = subprocess.run(command, cwd=ROOT, env={**ENVIRONMENT, **(environment or {})}, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
+        return done.stdout
+
+    def benchmark(self, program, pattern, ranks=0, environment=None):
+        """Benchmarks whose names match, as {name: the benchmark's JSON}."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as out:
+            command = [f"{self.build}/bench/{program}", f"--benchmark_filter={pattern}",
+                       f"--benchmark_out={out.name}", "--benchmark_out_format=json"]
+            if self.quick and not ranks:
+                command.append("--benchmark_min_time=0.2")
+            self.run(command, ranks, environment)
+            runs = json.load(out)["benchmarks"]
+        return {r["name"].split("/iterations:")[0]: r for r in runs if not r.get("error_occurred")}
+
+    def round(self, ranks, environment=None, **options):
+        """A run of the whole program, options with __ for the dot; see round_bench.cpp for what comes back."""
+        arguments = [a for name, value in options.items()
+                     for a in ("--" + name.replace("__", ".").replace("_", "-"), str(value))]
+        return json.loads(self.run([f"{self.build}/bench/round_bench", *arguments], ranks, environment))
+
+    def peer(self, script, *arguments, ranks=0):
+        return json.loads(self.run(["/usr/bin/python3", "-B", f"{HERE}/peers/{script}", *map(str, arguments)], ranks))
+
+
+def median_of(results):
+    """The median of each number in a list of (nested) dictionaries of the same shape."""
+    first = results[0]
+    if isinstance(first, dict):
+        return {key: median_of([r[key] for r in results]) for key in first if all(key in r for r in results)}
+    return statistics.median(results) if isinstance(first, (int, float)) else first
+
+
+def alternate(repeats, *runs):
+    """Calls A, B, ..., A, B, ... and returns the medians of what each of them returned."""
+    results = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, found in zip(runs, results):
+            found.append(run())
+    return [median_of(found) for found in results]

@@ -1,0 +1,58 @@
+"""Measures ours, the peers and the machine's limits in turn, and prints the table of ratios as Markdown."""
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+
+import figures
+import system_figures
+from measure import ROOT, Machine
+
+ROWS = {
+    1: lambda m: figures.training(m, "1", "softmax", 10, 0),
+    2: lambda m: figures.training(m, "2", "mlp", 9, 0.5),
+    3: lambda m: figures.training(m, "3", "2nn", 6, 0.5),
+    4: figures.larger_batches,
+    5: system_figures.exchange,
+    6: system_figures.empty_round,
+    7: figures.whole_round,
+    8: figures.efficiency,
+    9: system_figures.shards,
+    10: system_figures.many_clients,
+    11: system_figures.many_parameters,
+    12: figures.evaluation,
+    13: figures.regression,
+}
+
+
+def first_line(*command):
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.splitlines()[0] if done.stdout else "unknown"
+
+
+def describe_machine(quick):
+    with open("/proc/cpuinfo", encoding="utf-8") as info:
+        model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; "
+            f"{first_line('g++', '--version')}; {first_line('mpirun', '--version')}; "
+            f"revision {first_line('git', 'describe', '--always', '--dirty')}{'; --quick' if quick else ''}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions and ranks")
+    parser.add_argument("--only", type=int, nargs="+", choices=ROWS, metavar="N", help="these rows of the table")
+    options = parser.parse_args()
+    machine = Machine(options.build, options.quick)
+    print(describe_machine(options.quick) + "\n\n| # | work | goal | measured | met |\n|---|---|---|---|---|", flush=True)
+    for number in options.only or ROWS:
+        for f in ROWS[number](machine):
+            met = {True: "yes", False: "no", None: ""}[f.met]
+            print(f"| {f.number} | {f.work} | {f.goal} | {f.measured} | {met} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+#include "checkpoint/run_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "checkpoint/examples.hpp"
+#include "support/expect_error.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace fedmpi::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using test::expect_error;
+using test::read_file;
+using test::write_file;
+using Strings = std::vector<std::string>;
+
+class Run : public testing::Test {
+ protected:
+  RunDirectory run(std::size_t keep = 2) const { return {path_, keep}; }
+  std::string file(std::uint64_t round) const { return fmt::format("{}/checkpoint-{:06}.h5", path_, round); }
+
+  // The round of the newest whole checkpoint, and what was said of the damaged ones.
+  std::optional<std::uint64_t> newest(Strings* notes = nullptr) const {
+    const auto c = run().newest([&](const std::string& text) {
+      if (notes != nullptr) notes->push_back(text);
+    });
+    return c ? std::optional(c->round) : std::nullopt;
+  }
+
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_ / "deep/er/run";
+};
+
+TEST_F(Run, MakesItsDirectory) {
+  EXPECT_TRUE(run().checkpoints().empty());
+  EXPECT_TRUE(fs::is_directory(path_));
+  EXPECT_TRUE(fs::is_empty(path_)) << "what proves that it can be written is gone";
+  EXPECT_EQ(newest(), std::nullopt);
+}
+
+TEST_F(Run, RefusesWhatCannotBeADirectory) {
+  write_file(directory_ / "file", "");
+  expect_error(ExitCode::cannot_create, {"run.dir", directory_ / "file/run"},
+               [&] { RunDirectory(directory_ / "file/run", 2); });
+}
+
+TEST_F(Run, KeepsTheNewestCheckpointsAndALinkToTheLast) {
+  RunDirectory r = run(3);
+  for (std::uint64_t round = 1; round <= 5; ++round) {
+    EXPECT_EQ(r.save(example(round)), file(round));
+    EXPECT_EQ(fs::read_symlink(path_ + "/latest.h5"), fmt::format("checkpoint-{:06}.h5", round));
+    EXPECT_EQ(read(path_ + "/latest.h5").round, round);
+  }
+  EXPECT_EQ(r.checkpoints(), (Strings{file(3), file(4), file(5)}));
+  EXPECT_EQ(newest(), 5u);
+  fs::rename(path_, directory_ / "moved");
+  EXPECT_EQ(read(directory_ / "moved/latest.h5").round, 5u) << "the link moves along";
+}
+
+TEST_F(Run, FallsBackOverDamagedCheckpoints) {
+  RunDirectory r = run(5);
+  for (std::uint64_t round = 1; round <= 3; ++round) r.save(example(round));
+  write_file(file(3), read_file(file(3)).substr(0, 500));
+  write_file(file(4), "");
+  Strings notes;
+  EXPECT_EQ(newest(&notes), 2u);
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_NE(notes[0].find(file(4)), std::string::npos) << notes[0];
+  EXPECT_NE(notes[1].find(file(3)), std::string::npos) << notes[1];
+
+  for (const std::uint64_t round : {1u, 2u}) write_file(file(round), "");
+  expect_error(ExitCode::bad_data, {path_, "none of them is whole"}, [&] { newest(); });
+}
+
+TEST_F(Run, OrdersRoundsBeyondAMillion) {
+  RunDirectory r = run(3);
+  for (const std::uint64_t round : {999'998u, 999'999u, 1'000'000u, 1'000'001u}) {
+    Checkpoint c = example(1);
+    c.round = round;
+    r.save(c);
+  }
+  EXPECT_EQ(r.checkpoints(), (Strings{file(999'999), file(1'000'000), file(1'000'001)}));
+  EXPECT_EQ(newest(), 1'000'001u);
+}
+
+TEST_F(Run, OverlooksOtherFiles) {
+  RunDirectory r = run();
+  r.save(example(1));
+  for (const char* name : {"/checkpoint-000009.h5.partial", "/notes.txt", "/checkpoint-000008.csv"})
+    write_file(path_ + name, "x");
+  EXPECT_EQ(newest(), 1u);
+}
+
+TEST_F(Run, WritesConfigurationAndHistory) {
+  RunDirectory r = run();
+  r.write_config("[client]\nlr = 0.1\n");
+  r.write_config("[client]\nlr = 0.2\n");
+  EXPECT_EQ(read_file(path_ + "/config.ini"), "[client]\nlr = 0.2\n");
+
+  const std::vector<Column> all = columns("accuracy");
+  const std::vector<Row> rows = example(2).history;
+  r.begin_history(all, rows);
+  r.append_history(rows[0]);
+  const std::string expected = csv_header(all) + csv_line(all, rows[0]) + csv_line(all, rows[1]) +
+                               csv_line(all, rows[2]) + csv_line(all, rows[0]);
+  EXPECT_EQ(read_file(path_ + "/history.csv"), expected) << "there to be read while the run goes on";
+
+  RunDirectory again = run();  // resumed from an earlier round: what came after it goes
+  again.begin_history(all, std::span(rows).first(1));
+  EXPECT_EQ(read_file(path_ + "/history.csv"), csv_header(all) + csv_line(all, rows[0]));
+}
+
+}  // namespace
+}  // namespace fedmpi::checkpoint

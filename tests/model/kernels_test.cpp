@@ -1,0 +1,243 @@
+// The kernels against loops that anyone can read, in double.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/names.hpp"
+#include "model/kernels/activations.hpp"
+#include "model/kernels/dense.hpp"
+#include "model/kernels/losses.hpp"
+#include "support/examples.hpp"
+
+namespace fedmpi::model::kernels {
+namespace {
+
+using Eigen::Index;
+
+struct Shape {
+  Index out, in, n;
+};
+// Smaller and larger than the kernels' tiles in each direction, and no multiples of them.
+constexpr std::array<Shape, 10> kShapes = {{{1, 1, 1}, {1, 7, 3}, {5, 1, 2}, {3, 4, 5}, {10, 33, 1},
+                                            {16, 64, 12}, {17, 29, 10}, {31, 300, 25}, {33, 13, 24}, {40, 70, 65}}};
+
+Matrix random_matrix(Index rows, Index columns, std::uint64_t seed) {
+  const Vector values = test::random_vector(static_cast<std::size_t>(rows * columns), 1.0, seed);
+  return ConstMatrixView(values.data(), rows, columns);
+}
+ConstMatrixView constant(const Matrix& m) { return {m.data(), m.rows(), m.cols()}; }
+Vector scratch_for(Index out, Index in, Index n) { return Vector(static_cast<std::size_t>((in + out) * n)); }
+MatrixView view(Matrix& m) { return {m.data(), m.rows(), m.cols()}; }
+
+TEST(Dense, ForwardIsKernelTimesInputsPlusBias) {
+  for (const auto& [out, in, n] : kShapes) {
+    const Matrix kernel = random_matrix(out, in, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3);
+    Matrix y = random_matrix(out, n, 4);
+    dense_forward(constant(kernel), constant(bias), constant(x), view(y));
+    for (Index o = 0; o < out; ++o)
+      for (Index i = 0; i < n; ++i) {
+        double expected = bias(o, 0);
+        for (Index k = 0; k < in; ++k) expected += double{kernel(o, k)} * double{x(k, i)};
+        EXPECT_NEAR(y(o, i), expected, 1e-4) << out << " × " << in << " × " << n;
+      }
+  }
+}
+
+TEST(Dense, UpdateAddsOuterProducts) {
+  for (const auto& [out, in, n] : kShapes) {
+    const Matrix errors = random_matrix(out, n, 1), x = random_matrix(in, n, 2);
+    const Matrix kernel_before = random_matrix(out, in, 3), bias_before = random_matrix(out, 1, 4);
+    Matrix kernel = kernel_before, bias = bias_before;
+    dense_update(constant(errors), constant(x), view(kernel), view(bias));
+    for (Index o = 0; o < out; ++o) {
+      double expected_bias = bias_before(o, 0);
+      for (Index i = 0; i < n; ++i) expected_bias += errors(o, i);
+      EXPECT_NEAR(bias(o, 0), expected_bias, 1e-4);
+      for (Index k = 0; k < in; ++k) {
+        double expected = kernel_before(o, k);
+        for (Index i = 0; i < n; ++i) expected += double{errors(o, i)} * double{x(k, i)};
+        EXPECT_NEAR(kernel(o, k), expected, 1e-4) << out << " × " << in << " × " << n;
+      }
+    }
+  }
+}
+
+TEST(Dense, BackwardIsTransposedKernelTimesErrors) {
+  for (const auto& [out, in, n] : kShapes) {
+    const Matrix kernel = random_matrix(out, in, 1), errors = random_matrix(out, n, 2);
+    Matrix below = random_matrix(in, n, 3);
+    Vector scratch = scratch_for(out, in, n);
+    dense_backward(constant(kernel), constant(errors), view(below), scratch);
+    for (Index k = 0; k < in; ++k)
+      for (Index i = 0; i < n; ++i) {
+        double expected = 0.0;
+        for (Index o = 0; o < out; ++o) expected += double{kernel(o, k)} * double{errors(o, i)};
+        EXPECT_NEAR(below(k, i), expected, 1e-4) << out << " × " << in << " × " << n;
+      }
+  }
+}
+
+// What an example contributes does not depend on the batch around it, to the last bit.
+TEST(Dense, HasTheSameBitsForAnExampleInAnyBatch) {
+  for (const auto& [out, in, n] : kShapes) {
+    const Matrix kernel = random_matrix(out, in, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3),
+                 errors = random_matrix(out, n, 4);
+    Matrix together(out, n), alone(out, 1), below_together(in, n), below_alone(in, 1);
+    dense_forward(constant(kernel), constant(bias), constant(x), view(together));
+    Vector scratch = scratch_for(out, in, n);
+    dense_backward(constant(kernel), constant(errors), view(below_together), scratch);
+    for (Index i = 0; i < n; ++i) {
+      const Matrix one = x.col(i), error = errors.col(i);
+      dense_forward(constant(kernel), constant(bias), constant(one), view(alone));
+      dense_backward(constant(kernel), constant(error), view(below_alone), scratch);
+      EXPECT_EQ(together.col(i), alone.col(0)) << out << " × " << in << " × " << n;
+      EXPECT_EQ(below_together.col(i), below_alone.col(0)) << out << " × " << in << " × " << n;
+    }
+  }
+}
+
+double activation_reference(const std::string& name, double x) {
+  if (name == "relu") return std::max(x, 0.0);
+  if (name == "tanh") return std::tanh(x);
+  if (name == "sigmoid") return 1.0 / (1.0 + std::exp(-x));
+  if (name == "gelu") return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+  ADD_FAILURE() << "no reference for the activation " << name << ": add one";
+  return 0.0;
+}
+
+TEST(Activations, HaveTheirValuesAndSlopes) {
+  const Vector z = {-80, -6, -3.1F, -1, -0.4F, -0.01F, 0.02F, 0.3F, 1, 2.2F, 5, 9, 80};  // whole and cut vectors
+  for (const Activation& activation : activations()) {
+    Vector values = z, slopes(z.size());
+    activation.apply(values, slopes);
+    for (std::size_t i = 0; i < z.size(); ++i) {
+      const double x = z[i], h = 1e-5;
+      const double slope =
+          (activation_reference(activation.name, x + h) - activation_reference(activation.name, x - h)) / (2 * h);
+      EXPECT_NEAR(values[i], activation_reference(activation.name, x), 1e-6 * std::max(1.0, std::abs(x)))
+          << activation.name << " at " << x;
+      EXPECT_NEAR(slopes[i], slope, 2e-6) << activation.name << " at " << x;
+    }
+  }
+}
+
+// Loss and errors of one example by the textbook, in double. `z` has one element for two classes as well.
+struct Reference {
+  double loss = 0.0;
+  std::vector<double> errors;
+};
+
+Reference cross_entropy_reference(std::vector<double> z, std::int32_t label) {
+  if (z.size() == 1) {
+    Reference two = cross_entropy_reference({0.0, z[0]}, label);
+    return {two.loss, {two.errors[1]}};
+  }
+  double largest = z[0], sum = 0.0;
+  for (const double x : z) largest = std::max(largest, x);
+  for (const double x : z) sum += std::exp(x - largest);
+  Reference r{std::log(sum) + largest - z[static_cast<std::size_t>(label)], {}};
+  for (std::size_t c = 0; c < z.size(); ++c)
+    r.errors.push_back(std::exp(z[c] - largest) / sum - (static_cast<std::int32_t>(c) == label ? 1.0 : 0.0));
+  return r;
+}
+
+Reference squared_reference(const std::vector<double>& z, const std::vector<double>& target) {
+  Reference r;
+  for (std::size_t c = 0; c < z.size(); ++c) {
+    r.errors.push_back(z[c] - target[c]);
+    r.loss += 0.5 * r.errors[c] * r.errors[c];
+  }
+  return r;
+}
+
+std::vector<double> column(const Matrix& m, Index i) { return {m.col(i).begin(), m.col(i).end()}; }
+
+void expect_losses(const Loss& loss, Matrix outputs, const data::Batch& batch, const std::vector<Reference>& expected) {
+  const Score score = loss.apply(view(outputs), batch);
+  double sum = 0.0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    sum += expected[i].loss;
+    for (std::size_t c = 0; c < expected[i].errors.size(); ++c)
+      EXPECT_NEAR(outputs(static_cast<Index>(c), static_cast<Index>(i)), expected[i].errors[c], 1e-6);
+  }
+  EXPECT_NEAR(score.loss, sum, 1e-6 * std::max(1.0, sum));
+}
+
+class Losses : public testing::TestWithParam<Index> {};  // outputs
+INSTANTIATE_TEST_SUITE_P(Outputs, Losses, testing::Values(1, 2, 3, 10, 33));
+
+TEST_P(Losses, CrossEntropyOfLabels) {
+  const Index outputs = GetParam();
+  const std::size_t n = 20;
+  const data::Schema schema = test::classification(1, std::max<std::size_t>(2, static_cast<std::size_t>(outputs)));
+  const data::Block block = test::random_block(schema, {n});
+  data::BatchBuffer buffer(schema, n);
+  Matrix z = 4.0F * random_matrix(outputs, static_cast<Index>(n), 5);
+  std::vector<Reference> expected;
+  for (std::size_t i = 0; i < n; ++i)
+    expected.push_back(cross_entropy_reference(column(z, static_cast<Index>(i)), block.labels[i]));
+  expect_losses(find_by_name(losses(), "cross-entropy", ""), z, block.gather(0, n, buffer), expected);
+}
+
+TEST_P(Losses, SquaredErrorOfTargetsAndLabels) {
+  const Index outputs = GetParam();
+  const std::size_t n = 20, k = static_cast<std::size_t>(outputs);
+  const Loss& squared = find_by_name(losses(), "squared", "");
+  const Matrix z = random_matrix(outputs, static_cast<Index>(n), 6);
+  const auto expect = [&](const data::Schema& schema, auto target_of) {
+    const data::Block block = test::random_block(schema, {n});
+    data::BatchBuffer buffer(schema, n);
+    std::vector<Reference> expected;
+    for (std::size_t i = 0; i < n; ++i)
+      expected.push_back(squared_reference(column(z, static_cast<Index>(i)), target_of(block, i)));
+    expect_losses(squared, z, block.gather(0, n, buffer), expected);
+  };
+  expect(test::regression(1, k), [&](const data::Block& b, std::size_t i) {
+    return std::vector<double>(b.targets.begin() + static_cast<std::ptrdiff_t>(i * k),
+                               b.targets.begin() + static_cast<std::ptrdiff_t>((i + 1) * k));
+  });
+  if (k < 2) return;
+  expect(test::classification(1, k), [&](const data::Block& b, std::size_t i) {
+    std::vector<double> unit(k);
+    unit[static_cast<std::size_t>(b.labels[i])] = 1.0;
+    return unit;
+  });
+}
+
+TEST(CrossEntropy, DoesNotOverflow) {
+  const Loss& loss = find_by_name(losses(), "cross-entropy", "");
+  const std::vector<std::int32_t> labels = {0, 1, 0, 1};
+  const data::Batch batch{{nullptr, 0, 4}, labels, {nullptr, 0, 0}};
+  Matrix one(1, 4), two(2, 4);
+  one << 1e4F, 1e4F, -1e4F, -1e4F;
+  two << 0, 0, 1e4F, 1e4F,  //
+      1e4F, 1e4F, 0, 0;
+  for (Matrix* z : {&one, &two}) {
+    const Score score = loss.apply(view(*z), batch);
+    EXPECT_DOUBLE_EQ(score.loss, 2e4);
+    EXPECT_EQ(score.metric, 2.0);
+    EXPECT_TRUE(z->allFinite());
+    EXPECT_EQ(std::abs((*z)(0, 0)), 1.0F);
+    EXPECT_EQ((*z)(0, 1), 0.0F);
+  }
+}
+
+TEST(Losses, CountWhatIsRight) {
+  const std::vector<std::int32_t> labels = {0, 2, 1, 1};
+  const data::Batch classes{{nullptr, 0, 4}, labels, {nullptr, 0, 0}};
+  Matrix z(3, 4);  // predicts 0, 2, 0, 1
+  z << 3, 0, 1, 0,  //
+      1, 0, 0, 1,   //
+      2, 1, 0, 0;
+  for (const Loss& loss : losses()) {
+    Matrix outputs = z;
+    EXPECT_EQ(loss.apply(view(outputs), classes).metric, 3.0) << loss.name;
+  }
+  const Matrix targets = Matrix::Zero(3, 4);
+  const data::Batch numbers{{nullptr, 0, 4}, {}, constant(targets)};
+  EXPECT_EQ(find_by_name(losses(), "squared", "").apply(view(z), numbers).metric, 9 + 1 + 4 + 1 + 1 + 1);
+}
+
+}  // namespace
+}  // namespace fedmpi::model::kernels

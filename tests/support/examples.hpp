@@ -1,0 +1,68 @@
+// Small random data, held in memory.
+#pragma once
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "data/dataset.hpp"
+
+namespace fedmpi::test {
+
+inline data::Schema classification(std::size_t features, std::size_t classes) {
+  data::Schema schema;
+  schema.classes = classes;
+  schema.feature_shape = {features};
+  return schema;
+}
+
+inline data::Schema regression(std::size_t features, std::size_t targets) {
+  data::Schema schema;
+  schema.task = data::Task::regression;
+  schema.targets = targets;
+  schema.feature_shape = {features};
+  return schema;
+}
+
+// Features and targets are uniform in [-1, 1], bytes and labels uniform in their range. Clients of the given
+// sizes, the first of which is `first_client`.
+inline data::Block random_block(const data::Schema& schema, const std::vector<std::uint64_t>& sizes,
+                                std::uint64_t seed = 1, data::ClientId first_client = 0) {
+  Stream stream(seed, Purpose::generate);
+  data::Block block;
+  block.schema = schema;
+  block.rows = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+  block.first_client = first_client;
+  block.offsets = {0};
+  for (const std::uint64_t size : sizes) block.offsets.push_back(block.offsets.back() + size);
+
+  const auto uniform = [&](std::size_t n) {
+    Vector values(n);
+    for (float& x : values) x = static_cast<float>(2 * stream.uniform() - 1);
+    return values;
+  };
+  if (schema.type == data::FeatureType::float32) {
+    block.numbers = uniform(block.rows * schema.features());
+  } else {
+    block.bytes.resize(block.rows * schema.features());
+    for (std::uint8_t& x : block.bytes) x = static_cast<std::uint8_t>(stream.below(256));
+  }
+  if (schema.task == data::Task::regression) {
+    block.targets = uniform(block.rows * schema.targets);
+  } else {
+    block.labels.resize(block.rows);
+    for (std::int32_t& label : block.labels) label = static_cast<std::int32_t>(stream.below(schema.classes));
+  }
+  return block;
+}
+
+// Normal values with that standard deviation.
+inline Vector random_vector(std::size_t n, double deviation = 1.0, std::uint64_t seed = 1) {
+  Stream stream(seed, Purpose::generate, 1);
+  Vector values(n);
+  for (float& x : values) x = static_cast<float>(deviation * stream.normal());
+  return values;
+}
+
+}  // namespace fedmpi::test

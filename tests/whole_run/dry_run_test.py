@@ -1,0 +1,62 @@
+"""--dry-run checks everything and trains nothing."""
+
+import support
+
+
+class DryRun(support.WholeRun):
+    def setUp(self):
+        super().setUp()
+        self.shards = self.shard("synthetic:0.5,0.5", clients=9, files=3, holdout=0.1)
+
+    def dry_run(self, ranks, code=support.DONE, **more):
+        options = {"data.shards": self.shards, "data.test": self.shards / "test.h5", "model.kind": "mlp",
+                   "model.hidden": "50", "federation.cohort": 4, **more}
+        return self.train("run", options, ranks, code, words=["--dry-run"])
+
+    def test_prints_the_plan(self):
+        parameters = 60 * 50 + 50 + 50 * 10 + 10
+        for ranks, participants in ((0, 1), (1, 1), (3, 2)):
+            with self.subTest(ranks=ranks):
+                plan = self.dry_run(ranks).err
+                self.assertIn("9 clients", plan)
+                self.assertIn("3 files", plan)
+                self.assertIn(f"{participants} participant", plan)
+                self.assertIn(f"{parameters} parameters", plan)
+                self.assertIn("4 of 9 clients", plan)
+                self.assertRegex(plan, rf"{4 * parameters / 1024:.1f} KiB down and {8 * parameters / 1024:.1f} KiB up")
+                self.assertRegex(plan, r"memory +about [\d.]+ [KM]iB")
+                self.assertRegex(plan, r"checkpoint +about [\d.]+ KiB")
+
+    def test_trains_nothing(self):
+        ended = self.dry_run(2)
+        self.assertNotIn("train loss", ended.err)
+        self.assertNotIn("sha256", ended.out)
+        self.assertEqual(list((self.folder / "run").glob("*.h5*")), [])
+
+    def test_a_run_in_the_directory_stays_as_it_is(self):
+        self.train("run", {"data.shards": self.shards, "federation.rounds": 3})
+        before = support.folder_digest(self.folder / "run")
+        self.dry_run(2, support.CANNOT_CREATE)
+        self.train("run", {"data.shards": self.shards, "federation.rounds": 5, "run.resume": "auto", "eval.every": 2},
+                   words=["--dry-run"])
+        self.assertEqual(support.folder_digest(self.folder / "run"), before)
+
+    def test_finds_a_broken_shard(self):
+        shard = self.shards / "shard-00001.h5"
+        shard.write_bytes(shard.read_bytes()[:-100])
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                self.assertIn("shard-00001.h5", self.dry_run(ranks, support.BAD_DATA).diagnostics[0])
+
+    def test_finds_a_directory_that_cannot_be_made(self):
+        (self.folder / "file").touch()
+        for ranks in (0, 2):
+            with self.subTest(ranks=ranks):
+                self.dry_run(ranks, support.CANNOT_CREATE, **{"run.dir": self.folder / "file" / "run"})
+
+    def test_finds_a_wrong_option(self):
+        self.dry_run(2, support.USAGE, **{"model.kind": "logistic"})
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,158 @@
+"""Shards that do not fit each other or the job, and updates that are not finite; and that all ranks leave alike."""
+
+import itertools
+import shutil
+
+import numpy as np
+
+import support
+from faults import CLASSES, ROWS, SIZES, VICTIM, WIDTH, Faults, put, remove
+
+
+def write(path, width=WIDTH, classes=CLASSES):
+    support.write_shard(path, np.zeros((ROWS, width), "f4"), np.arange(ROWS) % classes, SIZES, classes=classes)
+
+
+class Misfits(Faults):
+    def assert_all_named(self, offenders, *patterns):
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                ended = self.run_on_whole("run", ranks, support.BAD_DATA)
+                for name in offenders:
+                    self.assertRegex(ended.err, rf"(?m){name}: expected .*, found ")
+                for pattern in patterns:
+                    self.assertRegex(ended.err, pattern)
+                self.assertFalse((self.folder / "run").exists())
+
+    def test_every_shard_of_another_width_is_named(self):
+        write(self.whole / "shards/shard-1.h5", width=WIDTH + 1)
+        write(self.whole / "shards/shard-2.h5", width=WIDTH - 1)
+        self.assert_all_named(["shard-1.h5", "shard-2.h5"], "6 features", "found 7 features", "found 5 features")
+
+    def test_every_shard_of_other_classes_is_named(self):
+        write(self.whole / "shards/shard-1.h5", classes=4)
+        write(self.whole / "shards/shard-2.h5", classes=2)
+        self.assert_all_named(["shard-1.h5", "shard-2.h5"], "3 classes", "4 classes", "2 classes")
+
+    def test_a_shard_of_another_task_is_named(self):
+        support.write_shard(self.whole / VICTIM, np.zeros((ROWS, WIDTH), "f4"), np.zeros((ROWS, 1), "f4"), SIZES)
+        self.assert_all_named(["shard-1.h5"], "3 classes", "regression")
+
+    def test_every_broken_shard_is_named(self):
+        for name in ("shard-0.h5", "shard-2.h5"):
+            (self.whole / "shards" / name).write_text("nothing")
+        self.assert_all_named(["shard-0.h5", "shard-2.h5"])
+
+    def test_a_test_shard_that_does_not_fit(self):
+        for how in ({"width": WIDTH + 2}, {"classes": CLASSES + 1}):
+            with self.subTest(**how):
+                write(self.whole / "test.h5", **how)
+                self.assert_all_named(["test.h5"])
+
+    def test_fewer_clients_than_participants(self):
+        for ranks, idle in ((11, "10"), (13, "10, 11, 12")):
+            with self.subTest(ranks=ranks):
+                ended = self.run_on_whole("run", ranks, support.USAGE)
+                self.assertRegex(ended.diagnostics[0], rf"9 for {ranks - 1} participants.*rank {idle}$")
+                self.assertFalse((self.folder / "run").exists())
+        self.run_on_whole("run", 10)
+
+    def test_no_shards_at_all(self):
+        attacks = {"none": (lambda path: None, "data.shards: expected ")}
+        for pattern in ("{folder}/absent", "{folder}/absent-*.h5", "{folder}", ""):
+            with self.subTest(pattern=pattern):
+                self.assert_refused(attacks, code=support.USAGE, **{"data.shards": pattern})
+
+
+class BadUpdates(Faults):
+    """An update that is not finite: the run ends and names the client, or goes on without it."""
+
+    def assert_named(self, ended, client):
+        self.assertEqual(len(ended.diagnostics), 1, str(ended))
+        self.assertRegex(ended.diagnostics[0], rf"rank \d: client '{client}' of \S+/shard-\d\.h5: "
+                                               "expected a finite update, found NaN or Inf in round")
+        self.assertEqual(list((self.folder / "run").glob("*.h5")), [])
+        shutil.rmtree(self.folder / "run")
+
+    def test_end_the_run(self):
+        for ranks, lr, model in ((0, 3e38, "softmax"), (3, 1e30, "mlp"), (5, 3e38, "softmax")):
+            with self.subTest(ranks=ranks, lr=lr):
+                ended = self.run_on_whole("run", ranks, support.BAD_DATA, **{
+                    "client.lr": lr, "client.epochs": 3, "federation.rounds": 20, "model.kind": model})
+                self.assert_named(ended, r"shard-\d-client-\d")
+
+    def make_one_client_bad(self):
+        """Gives it features so large that the gradient of a squared error overflows float32."""
+        put("features", slice(20, 80), 1e30)(self.whole / VICTIM)
+        return {"federation.cohort": 9, "client.algorithm": "fedsgd", "client.lr": 0.1, "model.kind": "mlp",
+                "model.hidden": "5", "model.loss": "squared", "federation.rounds": 4, "data.test": ""}
+
+    def test_are_traced_to_the_client(self):
+        more = self.make_one_client_bad()
+        for ranks in (0, 2, 3):
+            with self.subTest(ranks=ranks):
+                ended = self.run_on_whole("run", ranks, support.BAD_DATA, **more)
+                self.assertIn("1 such client", ended.diagnostics[0])
+                self.assert_named(ended, "shard-1-client-1")
+
+    def test_can_be_dropped(self):
+        more = {**self.make_one_client_bad(), "federation.bad-update": "drop"}
+        digests = set()
+        for ranks in (0, 2, 4):
+            digests.add(self.run_on_whole(f"run-{ranks}", ranks, **more).sha256)
+            history = self.history(f"run-{ranks}")
+            self.assertEqual(history["dropped"].tolist(), [0, 1, 1, 1, 1])
+            self.assertEqual(history["clients"].tolist(), [0, 8, 8, 8, 8])
+            self.assertEqual(history["examples"].tolist(), [0] + 4 * [3 * ROWS - 60])
+        self.assertEqual(len(digests), 1)
+
+        # What is left is the mean of the others, as if it had never been there.
+        x, y, _ = support.read_shard(self.whole / VICTIM)
+        kept = np.r_[0:20, 80:120]
+        support.write_shard(self.whole / VICTIM, x[kept].astype("f4"), y[kept], [20, 40], classes=CLASSES)
+        self.run_on_whole("without", 0, **{**more, "federation.cohort": 8})
+        found, expected = (support.flat(self.weights(run)) for run in ("run-4", "without"))
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+
+    def test_of_all_clients_leave_the_model_as_it_is(self):
+        for ranks, kind in ((0, "mean"), (3, "mean"), (3, "median")):
+            with self.subTest(ranks=ranks, kind=kind):
+                run = f"run-{ranks}-{kind}"
+                self.run_on_whole(run, ranks, **{"client.lr": 3e38, "client.epochs": 5, "federation.bad-update": "drop",
+                                                 "aggregate.kind": kind})
+                self.assertEqual(self.history(run)["clients"].tolist(), [0, 0, 0])
+                self.assertEqual(np.abs(support.flat(self.weights(run))).max(), 0.0)
+
+
+class AllRanks(Faults):
+    """The launcher reports the exit code of one rank; here each rank's is noted."""
+
+    def assert_leave_with(self, code, run, **more):
+        codes = self.folder / f"codes-{next(self.numbers)}"
+        words = support.words_of({**self.options(self.whole), "run.dir": self.folder / run, **more})
+        support.Started("train", *words, ranks=3, wrapper=["sh", "-c", '"$@"; echo $? >>"$0"', codes]).wait()
+        self.assertEqual(codes.read_text().split(), 3 * [str(code)])
+
+    def test_leave_alike(self):
+        self.numbers = itertools.count()
+        cases = [
+            (support.DONE, "run", {}),
+            (support.CANNOT_CREATE, "whole/test.h5/run", {}),
+            (support.USAGE, "other", {"client.lr": -1}),
+            (support.USAGE, "other", {"client.speed": 1}),
+            (support.BAD_DATA, "another", {"client.lr": 3e38, "client.epochs": 5}),
+        ]
+        damages = {"row": put("features", (100, 1), np.nan), "dataset": remove("labels"),
+                   "client": put("clients/offsets", 1, 0), "width": lambda path: write(path, 9)}
+        for what, damage in damages.items():
+            for i in range(3):
+                shards = self.folder / f"{what}-{i}"
+                shutil.copytree(self.whole / "shards", shards)
+                damage(shards / f"shard-{i}.h5")
+                cases.append((support.BAD_DATA, "other", {"data.shards": shards}))
+        support.together([lambda c=c: self.assert_leave_with(c[0], c[1], **c[2]) for c in cases])
+        self.assert_leave_with(support.CANNOT_CREATE, "run")  # which holds a run now
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,193 @@
+"""What a run leaves in its directory, and how another goes on from it: generations of checkpoints, damaged ones, and
+other options or data than before."""
+
+import itertools
+import shutil
+
+import h5py
+import numpy as np
+
+import support
+from faults import attribute, cut, flip_bit, put, remove
+
+
+class ElevenRounds(support.WholeRun):
+    """Runs of 11 rounds with checkpoints after 2, 4, … and 11, of which three are kept."""
+
+    def setUp(self):
+        super().setUp()
+        self.shards = self.shard("synthetic:0.5,0.5", clients=8)
+        self.options = {"data.shards": self.shards, "federation.cohort": 3, "federation.rounds": 11,
+                        "run.checkpoint-every": 2, "run.keep": 3}
+
+
+class RunDirectory(ElevenRounds):
+    def checkpoints(self):
+        return sorted(p.name for p in (self.folder / "run").glob("checkpoint-*"))
+
+    def test_keeps_generations_and_points_at_the_latest(self):
+        self.train("run", self.options, ranks=3)
+        self.assertEqual(self.checkpoints(), [f"checkpoint-{n:06}.h5" for n in (8, 10, 11)])
+        self.assertEqual((self.folder / "run" / "latest.h5").resolve().name, "checkpoint-000011.h5")
+        with h5py.File(self.folder / "run" / "latest.h5") as f:
+            self.assertEqual(f.attrs["round"], 11)
+
+    def test_a_directory_that_holds_a_run_is_left_alone(self):
+        self.train("run", self.options)
+        before = support.folder_digest(self.folder / "run")
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                ended = self.train("run", {**self.options, "federation.seed": 2}, ranks, support.CANNOT_CREATE)
+                self.assertIn("already holds a run", ended.diagnostics[0])
+                self.assertEqual(support.folder_digest(self.folder / "run"), before)
+
+    def test_goes_on_from_a_file_in_a_directory_of_its_own(self):
+        undisturbed = self.train("run", self.options)
+        checkpoint = self.folder / "run" / "checkpoint-000008.h5"
+        resumed = self.train("other", {**self.options, "run.resume": checkpoint}, ranks=3)
+        self.assertIn("going on after round 8", resumed.err)
+        self.assertEqual(resumed.sha256, undisturbed.sha256)
+
+    def test_does_not_go_on_from_a_file_below_later_checkpoints(self):
+        self.train("run", self.options)
+        before = support.folder_digest(self.folder / "run")
+        self.train("run", {**self.options, "run.resume": self.folder / "run" / "checkpoint-000008.h5"},
+                   code=support.CANNOT_CREATE)
+        self.assertEqual(support.folder_digest(self.folder / "run"), before)
+
+
+class DamagedCheckpoints(ElevenRounds):
+    DAMAGES = {
+        "a weight": flip_bit("model/dense_1/kernel"),
+        "the bias": flip_bit("model/dense_1/bias"),
+        "the history": flip_bit("history"),
+        "the optimizer": flip_bit("server/velocity"),
+        "cut to half": cut(0.5),
+        "cut at the end": cut(-1),
+        "empty": cut(0),
+        "not HDF5": lambda path: path.write_text("nothing\n" * 500),
+        # Written by the library, whose checksums stay right.
+        "another weight": put("model/dense_1/kernel", (3, 1), 0.25),
+        "another round": attribute("round", np.uint64(7)),
+        "a dataset gone": remove("model/dense_1/bias"),
+    }
+
+    def setUp(self):
+        super().setUp()
+        self.numbers = itertools.count()
+        self.options["server.optimizer"] = "momentum"
+        self.undisturbed = self.train("undisturbed", {**self.options, "federation.rounds": 14}).sha256
+        self.train("saved", self.options)
+        self.saved = self.folder / "saved"
+
+    def damaged(self, damage, *names):
+        """A copy of the run whose checkpoints of these names are damaged."""
+        run = self.folder / f"damaged-{next(self.numbers)}"
+        shutil.copytree(self.saved, run, symlinks=True)
+        for name in names:
+            damage(run / name)
+        return run
+
+    def resume(self, run, ranks=0, code=support.DONE):
+        return self.train(run, {**self.options, "run.resume": "auto", "federation.rounds": 14}, ranks, code)
+
+    def test_of_the_newest_the_one_before_takes_the_place(self):
+        runs = [(self.damaged(damage, "checkpoint-000011.h5"), (0, 3)[i % 2])
+                for i, damage in enumerate(self.DAMAGES.values())]
+        for what, ended in zip(self.DAMAGES, support.together([lambda r=r: self.resume(*r) for r in runs])):
+            with self.subTest(damage=what):
+                self.assertRegex(ended.err, r"(?m)^note: .*checkpoint-000011\.h5: .*expected .* found ")
+                self.assertIn("going on after round 10", ended.err)
+                self.assertEqual(ended.sha256, self.undisturbed)
+
+    def test_of_two_the_third_takes_the_place(self):
+        run = self.damaged(flip_bit("history"), "checkpoint-000011.h5", "checkpoint-000010.h5")
+        ended = self.resume(run)
+        self.assertIn("going on after round 8", ended.err)
+        self.assertEqual(ended.sha256, self.undisturbed)
+
+    def test_of_all_is_an_error(self):
+        for ranks, what in ((0, "a weight"), (3, "empty"), (2, "another weight")):
+            with self.subTest(ranks=ranks, damage=what):
+                run = self.damaged(self.DAMAGES[what], *(f"checkpoint-{n:06}.h5" for n in (8, 10, 11)))
+                before = support.folder_digest(run)
+                ended = self.resume(run, ranks, support.BAD_DATA)
+                self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                self.assertEqual(support.folder_digest(run), before)
+
+    def test_evaluate_refuses_it(self):
+        for what in ("a weight", "cut to half", "another weight"):
+            with self.subTest(damage=what):
+                run = self.damaged(self.DAMAGES[what], "checkpoint-000011.h5")
+                self.fedmpi("evaluate", "--checkpoint", run / "latest.h5", "--data", self.shards,
+                            ranks=2, code=support.BAD_DATA)
+
+
+class GoingOnWithSomethingElse(ElevenRounds):
+    def setUp(self):
+        super().setUp()
+        self.train("run", {**self.options, "federation.rounds": 5})
+        self.before = support.folder_digest(self.folder / "run")
+
+    def refused(self, code, ranks=0, **more):
+        ended = self.train("run", {**self.options, "run.resume": "auto", **more}, ranks, code)
+        self.assertEqual(len(ended.diagnostics), 1, str(ended))
+        self.assertEqual(support.folder_digest(self.folder / "run"), self.before)
+        return ended.diagnostics[0]
+
+    def test_another_configuration_is_refused_with_the_fields(self):
+        changes = {"client.lr": 0.2, "federation.seed": 5, "model.kind": "mlp"}
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                line = self.refused(support.USAGE, ranks, **changes)
+                for was, (name, value) in zip(("0.1", "1", "softmax"), changes.items()):
+                    self.assertIn(f"{name} was '{was}' and is '{value}'", line)
+                self.assertNotIn("client.epochs", line)
+
+    def test_run_allow_lets_named_fields_differ(self):
+        line = self.refused(support.USAGE, **{"client.lr": 0.2, "client.batch": 5, "run.allow": "client.lr"})
+        self.assertIn("client.batch", line)
+        self.assertNotIn("client.lr was", line)
+        allowed = self.train("run", {**self.options, "run.resume": "auto", "client.lr": 0.2, "client.batch": 5,
+                                     "run.allow": "client.lr,client.batch"}, ranks=2)
+        self.assertIn("going on after round 5", allowed.err)
+
+    def test_how_long_and_how_it_runs_may_differ(self):
+        ended = self.train("run", {**self.options, "run.resume": "auto", "federation.threads": 2, "run.keep": 5,
+                                   "eval.clients": "on", "stop.minutes": 1})
+        self.assertEqual(ended.sha256, self.train("undisturbed", self.options).sha256)
+
+    def test_another_model_is_refused_even_if_allowed(self):
+        self.refused(support.USAGE, **{"model.kind": "mlp", "run.allow": "model.kind"})
+
+    def test_other_clients_are_refused(self):
+        fewer = self.shard("synthetic:0.5,0.5", "fewer", clients=7)
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                self.assertIn("8 clients", self.refused(support.BAD_DATA, ranks, **{"data.shards": fewer}))
+
+    def test_other_examples_of_the_same_clients_are_refused(self):
+        other = self.folder / "other" / "shard-00000.h5"
+        x, y, clients = support.read_shard(self.shards / "shard-00000.h5")
+        sizes = [c.stop - c.start for c in clients]
+        support.write_shard(other, x[::-1].astype("f4"), y, sizes, classes=10)
+        self.refused(support.BAD_DATA, **{"data.shards": other})
+
+    def test_the_same_clients_in_other_files_are_not(self):
+        apart = self.shard("synthetic:0.5,0.5", "apart", clients=8, files="client")
+        ended = self.train("run", {**self.options, "run.resume": "auto", "data.shards": apart}, ranks=3)
+        self.assertEqual(ended.sha256, self.train("undisturbed", self.options).sha256)
+
+    def test_a_directory_without_a_run_begins_one(self):
+        ended = self.train("new", {**self.options, "run.resume": "auto"}, ranks=2)
+        self.assertEqual(ended.sha256, self.train("undisturbed", self.options).sha256)
+
+    def test_a_file_that_is_no_checkpoint_is_refused(self):
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                self.refused(support.BAD_DATA, ranks, **{"run.resume": self.shards / "shard-00000.h5"})
+                self.refused(support.BAD_DATA, ranks, **{"run.resume": self.folder / "absent.h5"})
+
+
+if __name__ == "__main__":
+    support.main()

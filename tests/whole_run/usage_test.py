@@ -1,0 +1,139 @@
+"""Options that are wrong: exit code 2 and one sentence, alone and on 3 ranks, before anything is written."""
+
+import support
+
+
+class Usage(support.WholeRun):
+    def setUp(self):
+        super().setUp()
+        self.shards = self.shard("synthetic:0.5,0.5", clients=6, holdout=0.1)
+
+    def assert_each(self, cases, code=support.USAGE):
+        """Each of the cases {what: (words, pattern …)} ends with that code and one line that matches the patterns."""
+        runs, calls = [], []
+        for i, (what, (words, *patterns)) in enumerate(cases.items()):
+            for ranks in (0, 3):
+                run = self.folder / f"run-{i}-{ranks}"
+                line = ["train", "--data.shards", self.shards, "--run.dir", run, *words]
+                calls.append(lambda line=line, ranks=ranks: support.Started(*line, ranks=ranks).wait())
+                runs.append((what, ranks, run, patterns))
+        for (what, ranks, run, patterns), ended in zip(runs, support.together(calls)):
+            with self.subTest(case=what, ranks=ranks):
+                self.assertEqual(ended.code, code, str(ended))
+                self.assertLess(ended.seconds, 5)
+                self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                for pattern in patterns:
+                    self.assertRegex(ended.diagnostics[0], pattern)
+                self.assertFalse(run.exists())
+
+    def test_unknown_names_are_answered_with_the_known_ones(self):
+        self.assert_each({
+            "option": (["--client.speed", "1"], "client.speed", "client.lr", "client.epochs"),
+            "section": (["--clients.lr", "1"], "clients.lr", "client, "),
+            "no section": (["--rounds", "1"], "rounds"),
+            "model": (["--model.kind", "cnn9"], "cnn9", "softmax, mlp"),
+            "activation": (["--model.kind", "mlp", "--model.activation", "step"], "step", "relu, tanh"),
+            "loss": (["--model.kind", "mlp", "--model.loss", "hinge"], "hinge", "cross-entropy"),
+            "algorithm": (["--client.algorithm", "fedmagic"], "fedmagic", "fedavg"),
+            "optimizer": (["--server.optimizer", "sgdd"], "sgdd", "sgd, "),
+            "aggregator": (["--aggregate.kind", "mode"], "mode", "mean"),
+            "weights": (["--aggregate.weights", "none"], "none", "examples"),
+            "sampling": (["--federation.sampling", "best"], "best", "uniform"),
+        })
+
+    def test_values(self):
+        self.assert_each({
+            "a word for a number": (["--client.lr", "fast"], "client.lr", "fast"),
+            "a number and more": (["--client.lr", "0.1x"], "client.lr", "0.1x"),
+            "not a number": (["--client.lr", "nan"], "client.lr"),
+            "a fraction for a count": (["--federation.rounds", "2.5"], "federation.rounds", "2.5"),
+            "too large": (["--federation.rounds", "9" * 30], "federation.rounds"),
+            "negative": (["--federation.rounds", "-1"], "federation.rounds", "-1"),
+            "negative seed": (["--federation.seed", "-1"], "federation.seed"),
+            "a fraction above one": (["--federation.fraction", "1.5"], "federation.fraction", "1.5"),
+            "no threads": (["--federation.threads", "0"], "federation.threads"),
+            "a switch": (["--data.skip-bad", "maybe"], "data.skip-bad", "maybe"),
+            "no width": (["--model.kind", "mlp", "--model.hidden", "20,0"], "model.hidden"),
+            "widths": (["--model.hidden", "20;30"], "model.hidden", "20;30"),
+            "momentum": (["--client.momentum", "1"], "client.momentum"),
+            "epochs": (["--client.epochs", "0"], "client.epochs"),
+            "one generation": (["--run.keep", "1"], "run.keep"),
+            "server momentum": (["--server.optimizer", "momentum", "--server.momentum", "1.5"], "server.momentum"),
+            "beta": (["--server.optimizer", "adam", "--server.beta2", "-0.1"], "server.beta2"),
+            "tolerance": (["--stop.tolerance", "-1"], "stop.tolerance"),
+            "tolerance of the gradient": (["--client.algorithm", "fedsgd", "--stop.gradient-tolerance", "-1"],
+                                          "stop.gradient-tolerance"),
+            "nothing after it": (["--client.lr"], "client.lr"),
+            "a stray word": (["softmax"], "softmax"),
+        })
+
+    def test_combinations_that_cannot_work(self):
+        self.assert_each({
+            "logistic regression of ten classes": (["--model.kind", "logistic"], "two classes.*10"),
+            "a target without a test shard": (["--stop.target", "0.5"], "data.test"),
+            "patience without a test shard": (["--stop.patience", "3"], "data.test"),
+            "a gradient's tolerance without gradients": (["--stop.gradient-tolerance", "1"], "fedsgd"),
+            "linear regression's loss": (["--model.kind", "linear", "--model.loss", "cross-entropy"], "squared"),
+        })
+
+    def test_combinations_that_cannot_work_with_regression(self):
+        self.shards = self.shard("linear:features=3,examples=60", "linear", clients=6)
+        self.assert_each({
+            "softmax": (["--model.kind", "softmax"], "regression"),
+            "logistic": (["--model.kind", "logistic"], "regression"),
+            "cross-entropy": (["--model.kind", "mlp", "--model.loss", "cross-entropy"], "regression"),
+        })
+
+    def test_files(self):
+        lines = {
+            "unknown.ini": ("[client]\nlr = 0.1\n# a comment\nspeed = 3\n", r"unknown\.ini:4: .*speed.*known"),
+            "section.ini": ("[federation]\nrounds = 3\n\n[clients]\nlr = 1\n", r"section\.ini:5: .*clients"),
+            "value.ini": ("[client]\nlr = 0.1\nepochs = many\n", r"value\.ini:3: .*epochs.*many"),
+            "syntax.ini": ("[client]\n\nlr 0.1\n", r"syntax\.ini:3: .*lr 0\.1"),
+            "open.ini": ("[client\nlr = 0.1\n", r"open\.ini:1: "),
+            "twice.ini": ("[client]\nlr = 0.1\nlr = 0.2\n", r"twice\.ini:\d: .*lr.*twice"),
+            "binary.ini": ("\x00\x01\x02\xff\n", r"binary\.ini:1: "),
+        }
+        for name, (text, _) in lines.items():
+            (self.folder / name).write_text(text, encoding="latin-1")
+        cases = {name: (["--config", self.folder / name], pattern) for name, (_, pattern) in lines.items()}
+        cases["missing"] = (["--config", self.folder / "absent.ini"], "absent.ini")
+        cases["a folder"] = (["--config", self.folder], "configuration file")
+        cases["no name"] = (["--config"], "--config")
+        self.assert_each(cases)
+
+    def test_words_override_the_file(self):
+        file = self.folder / "good.ini"
+        file.write_text(f"[data]\nshards = {self.shards}\n[client]\nlr = 0.3  # fast\n[federation]\nrounds = 9\n")
+        self.fedmpi("train", "--config", file, "--federation.rounds=2", f"--run.dir={self.folder / 'run'}", ranks=2)
+        text = (self.folder / "run" / "config.ini").read_text()
+        self.assertIn("lr = 0.3\n", text)
+        self.assertIn("rounds = 2\n", text)
+        self.assertEqual(len(self.history("run")), 3)
+
+    def test_a_directory_that_cannot_be_made(self):
+        (self.folder / "file").write_text("in the way")
+        self.assert_each({
+            "below a file": (["--run.dir", self.folder / "file" / "run"], "file/run"),
+            "a file": (["--run.dir", self.folder / "file"], "file"),
+            "below a device": (["--run.dir", "/dev/null/run"], "/dev/null/run"),
+        }, code=support.CANNOT_CREATE)
+        self.assertEqual((self.folder / "file").read_text(), "in the way")
+
+    def test_other_commands(self):
+        for words in ([], ["fly"], ["shard"], ["shard", "x:y", "--out", self.folder / "o"], ["inspect"],
+                      ["inspect", "--yaml"], ["evaluate"], ["evaluate", "--model", "x"],
+                      ["shard", "synthetic:1,1"], ["shard", "synthetic:1", "--out", self.folder / "o"]):
+            with self.subTest(words=words):
+                self.fedmpi(*words, code=support.USAGE)
+        self.assertFalse((self.folder / "o").exists())
+
+    def test_help_and_version(self):
+        for words in (["--help"], ["--version"], ["train", "--help"], ["shard", "--help"], ["evaluate", "--help"],
+                      ["inspect", "--help"]):
+            with self.subTest(words=words):
+                self.assertTrue(self.fedmpi(*words).out)
+
+
+if __name__ == "__main__":
+    support.main()
