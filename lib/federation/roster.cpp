@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
+#include <array>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 
+#include "base/checksum.hpp"
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "data/shard.hpp"
@@ -103,14 +105,34 @@ std::vector<std::string> agree_on_files(mpi::Communicator& comm, const std::stri
   return files;
 }
 
-// Each file's header is read by one participant; rank 0 receives all.
-std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<std::string>& files) {
+// The participant that reads each file's header. Where there are enough files it is the one that will host the file,
+// placed by the file's bytes before anyone opens it: no participant ever opens a shard that is not its own.
+std::vector<std::uint64_t> assign_files(mpi::Communicator& comm, const std::vector<std::string>& files) {
+  const std::size_t parts = static_cast<std::size_t>(participants(comm));
+  std::vector<std::uint64_t> owners(files.size());
+  std::iota(owners.begin(), owners.end(), std::uint64_t{0});
+  if (files.size() >= parts && comm.is_root()) {
+    std::vector<std::vector<std::uint64_t>> bytes;
+    for (const std::string& file : files) {
+      std::error_code missing;  // whoever opens it will say so
+      const std::uintmax_t size = std::filesystem::file_size(file, missing);
+      bytes.push_back({missing ? 0 : size});
+    }
+    for (const Unit& u : data::place(bytes, parts)) owners[u.file] = u.participant;
+  }
+  comm.broadcast(std::span(owners));
+  return owners;
+}
+
+// Rank 0 receives every file's header.
+std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<std::string>& files,
+                                   const std::vector<std::uint64_t>& owners) {
   std::vector<std::uint64_t> words;
   mpi::collectively(comm, [&] {
     const int me = participant_index(comm);
     std::vector<std::string> problems;
     for (std::size_t f = 0; f < files.size() && me >= 0; ++f) {
-      if (static_cast<int>(f % static_cast<std::size_t>(participants(comm))) != me) continue;
+      if (static_cast<int>(owners[f]) != me) continue;
       try {
         header_of(*Shard::open(files[f]), f).append_to(words);
       } catch (const Error& error) {
@@ -127,7 +149,8 @@ std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<st
 }
 
 // Rank 0 settles schema and placement; all ranks receive them.
-void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> headers) {
+void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> headers,
+                   const std::vector<std::uint64_t>& owners) {
   std::vector<std::uint64_t> words;
   mpi::collectively(comm, [&] {
     if (!comm.is_root()) return;
@@ -141,7 +164,10 @@ void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> 
       clients += h.sizes.size();
       sizes.push_back(std::move(h.sizes));
     }
-    const std::vector<Unit> units = data::place(sizes, static_cast<std::size_t>(participants(comm)));
+    const std::size_t parts = static_cast<std::size_t>(participants(comm));
+    std::vector<Unit> units = data::place(sizes, parts);
+    if (sizes.size() >= parts)
+      for (Unit& u : units) u.participant = owners[u.file];
     words.push_back(clients);
     for (const Unit& u : units)
       words.insert(words.end(), {u.file, u.first_client, u.clients, u.examples, u.participant});
@@ -169,32 +195,32 @@ void load_my_clients(mpi::Communicator& comm, Roster& roster, bool skip_bad) {
   });
 }
 
-// Rank 0 learns how many examples each client has, after bad rows were dropped, and a checksum of them.
+// Rank 0 learns how many examples each client has, after bad rows were dropped, and one checksum of all data: a sum
+// over the clients, so that it does not depend on who hosts whom and says nothing about any one of them.
 void survey(mpi::Communicator& comm, Roster& roster) {
-  std::vector<std::uint64_t> words;  // of each block: first client, clients, then size and checksum of each
+  std::vector<std::uint64_t> words;  // of each block: first client, clients, and the size of each
+  std::uint64_t sum = 0;
   for (const data::Block& b : roster.mine.blocks()) {
     words.insert(words.end(), {b.first_client, b.offsets.size() - 1});
     for (std::size_t i = 0; i + 1 < b.offsets.size(); ++i) {
-      const std::uint64_t size = b.offsets[i + 1] - b.offsets[i];
-      words.insert(words.end(), {size, b.checksum_of(b.offsets[i], size)});
+      words.push_back(b.offsets[i + 1] - b.offsets[i]);
+      const std::array<std::uint64_t, 2> of_client = {b.first_client + i, b.checksum_of(b.offsets[i], words.back())};
+      sum += checksum(std::as_bytes(std::span(of_client)));
     }
     roster.dropped += b.dropped;
   }
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(words));
   roster.sizes.resize(comm.is_root() ? roster.clients : 0);
-  std::vector<std::uint64_t> checksums(roster.sizes.size());
   for (const std::uint64_t *at = all.data(), *end = at + all.size(); at != end;) {
     const std::uint64_t first = *at++, n = *at++;
-    for (std::uint64_t i = 0; i < n; ++i) {
-      roster.sizes[first + i] = static_cast<std::uint32_t>(*at++);
-      checksums[first + i] = *at++;
-    }
+    for (std::uint64_t i = 0; i < n; ++i) roster.sizes[first + i] = static_cast<std::uint32_t>(*at++);
   }
+  comm.all_sum(std::span(&sum, 1));
   roster.examples = std::accumulate(roster.sizes.begin(), roster.sizes.end(), std::uint64_t{0});
   roster.digest = Digest()
                       .add(text_of(roster.schema))
                       .add(std::span<const std::uint32_t>(roster.sizes))
-                      .add(std::span<const std::uint64_t>(checksums))
+                      .add(std::span<const std::uint64_t>(&sum, 1))
                       .hex();
   comm.broadcast_struct(roster.examples);
   comm.all_sum(std::span(&roster.dropped, 1));
@@ -254,7 +280,8 @@ std::string Roster::describe(data::ClientId id) const {
 Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::string& test, bool skip_bad) {
   Roster roster;
   roster.files = agree_on_files(comm, shards);
-  place_clients(comm, roster, gather_headers(comm, roster.files));
+  const std::vector<std::uint64_t> owners = assign_files(comm, roster.files);
+  place_clients(comm, roster, gather_headers(comm, roster.files, owners), owners);
   load_my_clients(comm, roster, skip_bad);
   survey(comm, roster);
   load_my_test_rows(comm, roster, test, skip_bad);
