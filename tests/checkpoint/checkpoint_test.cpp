@@ -102,7 +102,10 @@ TEST(CheckpointDigest, ChangesWithEverything) {
       {"task", [](Checkpoint& c) { c.schema.task = data::Task::regression; }},
       {"classes", [](Checkpoint& c) { ++c.schema.classes; }},
       {"targets", [](Checkpoint& c) { ++c.schema.targets; }},
-      {"feature_shape", [](Checkpoint& c) { c.schema.feature_shape = {1, 3}; }},
+      {"feature_shape",
+       [](Checkpoint& c) {
+         c.schema.feature_shape = {1, 3};
+       }},
       {"clients", [](Checkpoint& c) { ++c.clients; }},
       {"examples", [](Checkpoint& c) { ++c.examples; }},
       {"roster", [](Checkpoint& c) { c.roster[0] = 'f'; }},
@@ -148,7 +151,8 @@ TEST_F(CheckpointFile, IsNotBelievedWithAFlippedByte) {
 TEST_F(CheckpointFile, IsNotBelievedWhenCutShort) {
   write(example(), path_);
   const std::string whole = test::read_file(path_);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{7}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
     test::write_file(path_, whole.substr(0, size));
     expect_error(ExitCode::bad_data, {path_}, [&] { read(path_); });
   }

@@ -121,8 +121,8 @@ TEST(Placement, CutsOneFileEvenly) {
 
 TEST(Placement, LeavesNobodyIdleWhereThereAreEnoughClients) {
   Stream stream(5, Purpose::generate);
-  for (const Sizes& sizes : {Sizes{{1000, 1, 1}}, Sizes{{1, 1, 1000}}, Sizes{{500, 1}, {1}},
-                             Sizes{{7, 7, 7}}, Sizes{{100000, 1, 2, 1, 3}, {1, 1}}}) {
+  for (const Sizes& sizes : {Sizes{{1000, 1, 1}}, Sizes{{1, 1, 1000}}, Sizes{{500, 1}, {1}}, Sizes{{7, 7, 7}},
+                             Sizes{{100000, 1, 2, 1, 3}, {1, 1}}}) {
     std::size_t clients = 0;
     for (const auto& file : sizes) clients += file.size();
     for (std::size_t participants = 1; participants <= clients; ++participants) {

@@ -194,8 +194,8 @@ TEST_F(ShardFile, RefusesBadRowsByNumber) {
 
 TEST_F(ShardFile, SkipsAndCountsBadRows) {
   Content c;
-  c.features[0] = kNaN;  // row 0, ada
-  c.labels[3] = 9;       // row 3, all that bob has
+  c.features[0] = kNaN;                                     // row 0, ada
+  c.labels[3] = 9;                                          // row 3, all that bob has
   c.features[11] = std::numeric_limits<float>::infinity();  // row 5, eve
   const auto s = shard(c);
   const Block rows = s->read(0, 6, 3, true);
@@ -265,12 +265,12 @@ class TffFile : public ShardFile {
       const std::size_t width = name == odd_client ? 3 : 2;
       Numbers pixels(n * 2 * width);
       Labels labels(n);
-      for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<float>(i) + 100.0F * static_cast<float>(n);
+      for (std::size_t i = 0; i < pixels.size(); ++i)
+        pixels[i] = static_cast<float>(i) + 100.0F * static_cast<float>(n);
       for (std::size_t i = 0; i < n; ++i) labels[i] = static_cast<std::int32_t>(n + i);
       const std::vector<std::uint8_t> as_bytes(pixels.begin(), pixels.begin() + 4);
       if (bytes)
-        file.create_dataset<std::uint8_t>(group + "/image", {n, 2, width})
-            .write(0, 1, std::span(as_bytes));
+        file.create_dataset<std::uint8_t>(group + "/image", {n, 2, width}).write(0, 1, std::span(as_bytes));
       else
         file.create_dataset<float>(group + "/pixels", {n, 2, width}).write(0, n, std::span<const float>(pixels));
       file.create_dataset<std::int32_t>(group + "/label", {n, 1}).write(0, n, std::span<const std::int32_t>(labels));

@@ -62,7 +62,8 @@ TEST(Config, KeepsNumbersToTheLastBit) {
 
 TEST(Config, ReadsAnIniFile) {
   const test::TemporaryDirectory directory;
-  test::write_file(directory / "job.ini", "# a comment\n[client]\nlr = 0.25   # another\n\n[model]\r\n  hidden=20,10\n");
+  test::write_file(directory / "job.ini",
+                   "# a comment\n[client]\nlr = 0.25   # another\n\n[model]\r\n  hidden=20,10\n");
   const Config c = Config::from_file(directory / "job.ini");
   EXPECT_EQ(c.client.lr, 0.25);
   EXPECT_EQ(c.model.hidden, (std::vector<std::size_t>{20, 10}));
@@ -167,8 +168,8 @@ TEST(Conflicts, AreOptionsThatWouldMakeItAnotherRun) {
 
 TEST(Conflicts, LeaveOutWhatMayDiffer) {
   Config before, now;
-  for (const char* name : {"federation.rounds", "federation.threads", "eval.every", "stop.minutes", "run.dir", "run.keep",
-                           "run.resume", "data.shards"})
+  for (const char* name : {"federation.rounds", "federation.threads", "eval.every", "stop.minutes", "run.dir",
+                           "run.keep", "run.resume", "data.shards"})
     for (const Option& option : now.options())
       if (option.name == name) std::visit(Change(), option.target);
   EXPECT_TRUE(conflicts(before, now).empty());

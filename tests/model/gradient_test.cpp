@@ -61,9 +61,7 @@ struct Problem {
       }
   }
 
-  data::Batch batch(std::size_t first = 0, std::size_t count = kExamples) {
-    return block.gather(first, count, buffer);
-  }
+  data::Batch batch(std::size_t first = 0, std::size_t count = kExamples) { return block.gather(first, count, buffer); }
   double loss(std::span<const float> at) { return model->evaluate(at, batch(), *workspace).loss; }
   Vector gradient() {
     Vector g(parameters.size());
@@ -93,8 +91,8 @@ double derivative_along(const std::function<double(std::span<const float>)>& f, 
 
 // Compares `gradient` with the differences of `f` in each tensor on its own, along the gradient and along random
 // directions of length 1.
-void expect_gradient(const Layout& layout, const std::function<double(std::span<const float>)>& f,
-                     const Vector& x, const Vector& gradient, const std::set<std::string>& tensors) {
+void expect_gradient(const Layout& layout, const std::function<double(std::span<const float>)>& f, const Vector& x,
+                     const Vector& gradient, const std::set<std::string>& tensors) {
   Stream stream(3, Purpose::generate);
   for (const Tensor& t : layout.tensors()) {
     if (!tensors.contains(t.name)) continue;

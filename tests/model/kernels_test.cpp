@@ -19,8 +19,16 @@ struct Shape {
   Index out, in, n;
 };
 // Smaller and larger than the kernels' tiles in each direction, and no multiples of them.
-constexpr std::array<Shape, 10> kShapes = {{{1, 1, 1}, {1, 7, 3}, {5, 1, 2}, {3, 4, 5}, {10, 33, 1},
-                                            {16, 64, 12}, {17, 29, 10}, {31, 300, 25}, {33, 13, 24}, {40, 70, 65}}};
+constexpr std::array<Shape, 10> kShapes = {{{1, 1, 1},
+                                            {1, 7, 3},
+                                            {5, 1, 2},
+                                            {3, 4, 5},
+                                            {10, 33, 1},
+                                            {16, 64, 12},
+                                            {17, 29, 10},
+                                            {31, 300, 25},
+                                            {33, 13, 24},
+                                            {40, 70, 65}}};
 
 Matrix random_matrix(Index rows, Index columns, std::uint64_t seed) {
   const Vector values = test::random_vector(static_cast<std::size_t>(rows * columns), 1.0, seed);
@@ -226,7 +234,7 @@ TEST(CrossEntropy, DoesNotOverflow) {
 TEST(Losses, CountWhatIsRight) {
   const std::vector<std::int32_t> labels = {0, 2, 1, 1};
   const data::Batch classes{{nullptr, 0, 4}, labels, {nullptr, 0, 0}};
-  Matrix z(3, 4);  // predicts 0, 2, 0, 1
+  Matrix z(3, 4);   // predicts 0, 2, 0, 1
   z << 3, 0, 1, 0,  //
       1, 0, 0, 1,   //
       2, 1, 0, 0;
@@ -234,6 +242,13 @@ TEST(Losses, CountWhatIsRight) {
     Matrix outputs = z;
     EXPECT_EQ(loss.apply(view(outputs), classes).metric, 3.0) << loss.name;
   }
+  const std::vector<std::int32_t> two_labels = {0, 1, 1, 1};
+  Matrix one(1, 4);  // predicts 0, 1, 0, 1
+  one << -1, 2, -3, 0.5F;
+  EXPECT_EQ(find_by_name(losses(), "cross-entropy", "")
+                .apply(view(one), {{nullptr, 0, 4}, two_labels, {nullptr, 0, 0}})
+                .metric,
+            3.0);
   const Matrix targets = Matrix::Zero(3, 4);
   const data::Batch numbers{{nullptr, 0, 4}, {}, constant(targets)};
   EXPECT_EQ(find_by_name(losses(), "squared", "").apply(view(z), numbers).metric, 9 + 1 + 4 + 1 + 1 + 1);

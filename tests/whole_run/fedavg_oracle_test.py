@@ -8,7 +8,7 @@ import oracle
 import support
 
 ROUNDS = 6
-ROUNDING = 2e-5  # of float32, over some dozen steps
+ROUNDING = 5e-6  # of float32, over some dozen steps
 
 
 class FedAvg(support.WholeRun):
