@@ -25,8 +25,9 @@ struct Elements {
 };
 
 // A tile: c (packs of rows × columns) += a (rows × depth) · b (depth × columns). `a` and `c` have contiguous rows; b is
-// read element by element. With `partial`, only `last` lanes of the last pack count. Every loop over the tile is
-// unrolled by force, or the compiler would keep the accumulators in memory.
+// read element by element. The products are summed before they meet c, which may be far larger. With `partial`, only
+// `last` lanes of the last pack count. Every loop over the tile is unrolled by force, or the compiler would keep the
+// accumulators in memory.
 template <std::size_t packs, std::size_t columns, bool partial>
 [[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b, float* c,
                                                  std::size_t c_column_step) {
@@ -37,7 +38,7 @@ template <std::size_t packs, std::size_t columns, bool partial>
 #pragma GCC unroll 16
   for (std::size_t j = 0; j < columns; ++j)
 #pragma GCC unroll 2
-    for (std::size_t p = 0; p < packs; ++p) sum[p][j] = load(c + j * c_column_step, p);
+    for (std::size_t p = 0; p < packs; ++p) sum[p][j] = Pack::all(0.0F);
   for (std::size_t k = 0; k < depth; ++k) {
     Pack left[packs];
 #pragma GCC unroll 2
@@ -49,6 +50,12 @@ template <std::size_t packs, std::size_t columns, bool partial>
       for (std::size_t p = 0; p < packs; ++p) sum[p][j].add_product(left[p], right);
     }
   }
+  // All loads before the first store: a partial pack reaches over its neighbour's column, and a load that overlaps a
+  // store just made has to wait for it.
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < columns; ++j)
+#pragma GCC unroll 2
+    for (std::size_t p = 0; p < packs; ++p) sum[p][j].add(load(c + j * c_column_step, p));
 #pragma GCC unroll 16
   for (std::size_t j = 0; j < columns; ++j)
 #pragma GCC unroll 2

@@ -20,8 +20,8 @@ struct Pack {
   static Pack all(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(float* p, std::size_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  void add(Pack a) { v = _mm512_add_ps(v, a.v); }
   void add_product(Pack a, Pack b) { v = _mm512_fmadd_ps(a.v, b.v, v); }  // v += a · b, rounded once
-  float sum() const { return _mm512_reduce_add_ps(v); }
 
  private:
   static __mmask16 mask(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
@@ -38,12 +38,8 @@ struct Pack {
   static Pack all(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(float* p, std::size_t n) const { _mm256_maskstore_ps(p, mask(n), v); }
+  void add(Pack a) { v = _mm256_add_ps(v, a.v); }
   void add_product(Pack a, Pack b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
-  float sum() const {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-  }
 
  private:
   static __m256i mask(std::size_t n) {
@@ -69,10 +65,12 @@ struct Pack {  // for other processors: plain loops that a compiler turns into w
   void store(float* p, std::size_t n) const {
     for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
   }
+  void add(Pack a) {
+    for (std::size_t i = 0; i < lanes; ++i) v[i] += a.v[i];
+  }
   void add_product(Pack a, Pack b) {
     for (std::size_t i = 0; i < lanes; ++i) v[i] += a.v[i] * b.v[i];
   }
-  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
 };
 
 #endif
