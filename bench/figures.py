@@ -42,10 +42,10 @@ def against_torch(machine, model, batch):
     ours, torch = alternate(
         machine.repeats,
         lambda: machine.benchmark("local_training_bench", f"^(round|train)/{model}/B:{batch}$"),
-        lambda: machine.peer("torch_fedavg.py", "--shard", f"{DATA}/{clients}/shard-00000.h5", "--test", test, "--model",
-                             model, "--batch", batch, "--cohort", cohort, "--rounds", rounds))
+        lambda: machine.peer("torch_fedavg.py", "--shard", f"{DATA}/{clients}/shard-00000.h5", "--test", test,
+                             "--model", model, "--batch", batch, "--cohort", cohort, "--rounds", rounds))
     accuracy = machine.round(1, **work_options(model, batch, rounds), data__test=test)["accuracy"]
-    same = abs(accuracy - torch["accuracy"]) < 0.04  # two points is what cohorts and orders drawn otherwise make
+    same = abs(accuracy - torch["accuracy"]) < 0.04  # cohorts, orders and initial values are drawn otherwise
     rate, peer = ours[f"round/{model}/B:{batch}"]["clients"], torch["clients_per_cpu_second"]
     said = (f"{rate / peer:.1f} × ({rate:,.0f} against {peer:,.0f} clients/s; accuracy after {rounds} rounds "
             f"{accuracy:.3f} and {torch['accuracy']:.3f}{'' if same else ': NOT THE SAME'})")
@@ -66,9 +66,9 @@ def training(machine, number, model, goal, share):
 def best_products(machine, model, batch):
     """CPU nanoseconds of the matrix products that train one client, each by the library that is best at it."""
     _, _, images, widths = WORKS[model]
-    sizes = [min(batch, images)] * (images // min(batch, images)) + ([images % batch] if batch < images and images % batch else [])
+    sizes = [min(batch, images - begin) for begin in range(0, images, batch)]
     layers = "|".join(f"{a}-{b}" for a, b in zip(widths, widths[1:]))
-    runs = machine.benchmark("limits_bench", f"^gemm/.*/({layers})/B:({'|'.join(map(str, set(sizes)))})$",)
+    runs = machine.benchmark("limits_bench", f"^gemm/.*/({layers})/B:({'|'.join(map(str, set(sizes)))})$")
     total, libraries = 0.0, set()
     for size in sizes:
         for layer, (a, b) in enumerate(zip(widths, widths[1:])):

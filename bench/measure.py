@@ -1,4 +1,4 @@
-"""Running benchmarks and peers, in turn, and taking medians."""
+"""Running benchmarks and peers, in turn, taking medians, and keeping what was found in README.md."""
 import json
 import os
 import statistics
@@ -70,3 +70,13 @@ def alternate(repeats, *runs):
         for run, found in zip(runs, results):
             found.append(run())
     return [median_of(found) for found in results]
+
+
+def write_readme(name, text):
+    """Replaces what stands in README.md between <!-- name --> and <!-- end of name -->."""
+    path = os.path.join(HERE, "README.md")
+    with open(path, encoding="utf-8") as file:
+        before, rest = file.read().split(f"<!-- {name} -->\n")
+    after = rest.split(f"<!-- end of {name} -->")[1]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}<!-- {name} -->\n{text}\n<!-- end of {name} -->{after}")

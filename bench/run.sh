@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# bench/run.sh [--quick] [--only N …] [--build FOLDER]: installs the peers, builds Release, and prints the table of
-# bench/README.md as measured here and now. --quick repeats less; --only measures these rows; --build takes a
-# folder that is built already.
+# bench/run.sh [--quick] [--only N …] [--write] [--build FOLDER]: installs the peers, builds Release, and prints the
+# table of bench/README.md as measured here and now. --quick repeats less; --only measures these rows; --write puts
+# the table into bench/README.md; --build takes a folder that is built already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -4,11 +4,10 @@ import datetime
 import os
 import platform
 import subprocess
-import sys
 
 import figures
 import system_figures
-from measure import ROOT, Machine
+from measure import ROOT, Machine, write_readme
 
 ROWS = {
     1: lambda m: figures.training(m, "1", "softmax", 10, 0),
@@ -45,14 +44,24 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions and ranks")
     parser.add_argument("--only", type=int, nargs="+", choices=ROWS, metavar="N", help="these rows of the table")
+    parser.add_argument("--write", action="store_true", help="also into bench/README.md")
     options = parser.parse_args()
     machine = Machine(options.build, options.quick)
-    print(describe_machine(options.quick) + "\n\n| # | work | goal | measured | met |\n|---|---|---|---|---|", flush=True)
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        print(line, flush=True)
+
+    say(describe_machine(options.quick) + "\n")
+    say("| # | work | goal | measured | met |\n|---|---|---|---|---|")
     for number in options.only or ROWS:
         for f in ROWS[number](machine):
             met = {True: "yes", False: "no", None: ""}[f.met]
-            print(f"| {f.number} | {f.work} | {f.goal} | {f.measured} | {met} |", flush=True)
+            say(f"| {f.number} | {f.work} | {f.goal} | {f.measured} | {met} |")
+    if options.write:
+        write_readme("table", "\n".join(lines))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -37,7 +37,8 @@ def main():
                 seconds.append(MPI.Wtime() - begin)
             if comm.rank == 0:
                 assert numpy.all(total == 0.25 * comm.size)
-                results[f"{name}/{d}"] = {"median_us": 1e6 * float(numpy.median(seconds)), "best_us": 1e6 * min(seconds)}
+                results[f"{name}/{d}"] = {"median_us": 1e6 * float(numpy.median(seconds)),
+                                          "best_us": 1e6 * min(seconds)}
     if comm.rank == 0:
         print(json.dumps(results))
 

@@ -1,6 +1,8 @@
 """Results that are known without a federation: least squares, one step of gradient descent, and the end of a run that
 has converged."""
 
+import shutil
+
 import numpy as np
 
 import oracle
@@ -64,7 +66,7 @@ class OneStep(support.WholeRun):
         shards = self.shard("synthetic:0.5,0.5", clients=10)
         for i, activation in enumerate(oracle.ACTIVATIONS):
             with self.subTest(activation=activation):
-                support.shutil.rmtree(self.folder / "run", ignore_errors=True)
+                shutil.rmtree(self.folder / "run", ignore_errors=True)
                 self.assert_one_step(shards, ranks=(0, 2, 5)[i], kind="mlp", hidden="20,15", activation=activation,
                                      l2=0.02)
 

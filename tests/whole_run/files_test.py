@@ -162,7 +162,6 @@ class Checkpoints(support.WholeRun):
     def test_history_csv_has_the_same_table(self):
         frame = pd.DataFrame(h5py.File(self.checkpoint)["history"][:])
         csv = pd.read_csv(self.folder / "run" / "history.csv")
-        # What the last row's own checkpoint took is known only after it was written.
         pd.testing.assert_frame_equal(csv, frame, check_dtype=False, rtol=1e-6)
 
     def test_config_ini_repeats_the_run(self):
