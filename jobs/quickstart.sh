@@ -28,8 +28,8 @@ cores=$(nproc)
 ranks=$(((cores < 8 ? cores : 8) + 1))
 launch="mpirun --oversubscribe --bind-to none"
 if [[ $EUID -eq 0 ]]; then launch+=" --allow-run-as-root"; fi
-export OMPI_MCA_btl=^tcp                              # this machine alone, which may have no network
-export OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid one process to read another's memory
+export OMPI_MCA_pml=ob1 OMPI_MCA_btl=^tcp,openib,usnic,ofi  # this machine alone, which may have no network
+export OMPI_MCA_btl_vader_single_copy_mechanism=none        # containers often forbid one process to read another's memory
 echo "Training: $launch -n $ranks $fedmpi train --config $config"
 $launch -n $ranks $fedmpi train --config $config
 
