@@ -82,7 +82,7 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
   client::Worker worker(*s.model, s.roster.schema, s.config.client, s.roster.mine.largest_client());
   data::ClientId id = 0;
   for (auto _ : state) {
-    const double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
+    double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
     benchmark::DoNotOptimize(loss);
     id = (id + 17) % s.roster.clients;  // not the next in memory
   }

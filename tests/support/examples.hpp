@@ -34,7 +34,7 @@ inline data::Block random_block(const data::Schema& schema, const std::vector<st
   block.schema = schema;
   block.rows = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
   block.first_client = first_client;
-  block.offsets = {0};
+  block.offsets.assign(1, 0);
   for (const std::uint64_t size : sizes) block.offsets.push_back(block.offsets.back() + size);
 
   const auto uniform = [&](std::size_t n) {
