@@ -49,6 +49,7 @@ class ExactSum : public Exchange {
     sum_.clear();
   }
   bool fits(float largest, int exponent) const override { return secure::fits(largest, exponent); }
+  bool overflows(float largest, int exponent) const override { return secure::overflows(largest, exponent); }
   void add(std::span<const float> update, double weight) override {
     sum_.add([&](std::size_t first, std::span<std::int64_t> block) {
       secure::add_encoded(update.subspan(first, block.size()), weight, exponent_, block);
@@ -58,7 +59,7 @@ class ExactSum : public Exchange {
     comm.reduce_sum(sum_.values());
     if (comm.is_root()) secure::decode(sum_.values(), correction, exponent_, result);
   }
-  std::size_t bytes_up(std::size_t) const override { return sum_.bytes(); }
+  std::size_t bytes_up(std::size_t participants, std::size_t) const override { return participants * sum_.bytes(); }
   std::size_t memory(std::size_t) const override { return sum_.bytes(); }
 
  private:
@@ -84,7 +85,7 @@ class FloatSum : public Exchange {
     const float factor = static_cast<float>(correction);
     for (std::size_t j = 0; j < result.size(); ++j) result[j] = factor * sum_.values()[j];
   }
-  std::size_t bytes_up(std::size_t) const override { return sum_.bytes(); }
+  std::size_t bytes_up(std::size_t participants, std::size_t) const override { return participants * sum_.bytes(); }
   std::size_t memory(std::size_t) const override { return sum_.bytes(); }
 
  private:
@@ -130,8 +131,10 @@ class Gather : public Exchange {
     }
     if (comm.is_root() && total == 0) std::fill(result.begin(), result.end(), 0.0F);
   }
-  std::size_t bytes_up(std::size_t clients) const override { return clients * parameters_ * sizeof(float); }
-  std::size_t memory(std::size_t clients) const override { return bytes_up(clients) + kBlockBytes; }
+  std::size_t bytes_up(std::size_t, std::size_t clients) const override {
+    return clients * parameters_ * sizeof(float);
+  }
+  std::size_t memory(std::size_t clients) const override { return bytes_up(1, clients) + kBlockBytes; }
 
  private:
   static constexpr std::size_t kBlockBytes = std::size_t{16} << 20;  // what rank 0 holds of the updates

@@ -19,14 +19,17 @@ class Exchange {
   virtual void begin(std::size_t clients, int exponent) = 0;
   // Whether updates of that largest magnitude may be added with that exponent.
   virtual bool fits(float, int) const { return true; }
+  // Whether an update of that largest magnitude must not be added at all.
+  virtual bool overflows(float, int) const { return false; }
   // Takes in one client's finite update; `weight` is its share of the cohort. Called from several threads.
   virtual void add(std::span<const float> update, double weight) = 0;
   // On all ranks together. Writes the aggregate to `result` on rank 0. `correction` makes up for clients of
   // the cohort that were dropped: the cohort's weight over that of the clients that were added.
   virtual void deliver(mpi::Communicator& comm, double correction, std::span<float> result) = 0;
 
-  virtual std::size_t bytes_up(std::size_t clients) const = 0;  // a participant sends this much for its clients
-  virtual std::size_t memory(std::size_t clients) const = 0;    // bytes on a participant with that many clients
+  // What so many participants send to rank 0 for so many clients, together.
+  virtual std::size_t bytes_up(std::size_t participants, std::size_t clients) const = 0;
+  virtual std::size_t memory(std::size_t clients) const = 0;  // bytes on a participant with that many clients
 };
 
 std::unique_ptr<Exchange> make_exchange(const Kind& kind, std::size_t parameters);

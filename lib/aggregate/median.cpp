@@ -14,7 +14,8 @@ void median(MatrixView updates, std::span<float> result) {
     for (std::size_t i = 0; i < n; ++i) values[i] = updates(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(i));
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(n / 2);
     std::nth_element(values.begin(), middle, values.end());
-    result[j] = n % 2 == 1 ? *middle : 0.5F * (*std::max_element(values.begin(), middle) + *middle);
+    // Of equal values it does not matter which; of zeros only the sign could tell, and + 0 takes it away.
+    result[j] = 0.0F + (n % 2 == 1 ? *middle : 0.5F * *std::max_element(values.begin(), middle) + 0.5F * *middle);
   }
 }
 

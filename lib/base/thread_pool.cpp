@@ -6,11 +6,10 @@ namespace fedmpi {
 
 ThreadPool::ThreadPool(std::size_t threads) {
   for (std::size_t worker = 1; worker < threads; ++worker) {
-    threads_.emplace_back([this, worker] {
+    threads_.emplace_back([this, worker](const std::stop_token& stop) {
       for (std::size_t seen = 0;;) {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
-        if (stop_) return;
+        if (!wake_.wait(lock, stop, [&] { return generation_ != seen; })) return;
         seen = generation_;
         lock.unlock();
         work(worker);
@@ -19,14 +18,6 @@ ThreadPool::ThreadPool(std::size_t threads) {
       }
     });
   }
-}
-
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_all();
 }
 
 void ThreadPool::work(std::size_t worker) {

@@ -15,7 +15,6 @@ namespace fedmpi {
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t threads);  // the caller's thread counts as worker 0
-  ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -29,14 +28,14 @@ class ThreadPool {
  private:
   void work(std::size_t worker);
 
-  std::vector<std::jthread> threads_;
   std::mutex mutex_;
-  std::condition_variable wake_, done_;
+  std::condition_variable_any wake_;
+  std::condition_variable done_;
   const std::function<void(std::size_t, std::size_t)>* task_ = nullptr;
   std::size_t tasks_ = 0, busy_ = 0, generation_ = 0;
   std::atomic<std::size_t> next_{0};
   std::exception_ptr failure_;
-  bool stop_ = false;
+  std::vector<std::jthread> threads_;  // last, so that they are joined before anything they use is gone
 };
 
 }  // namespace fedmpi

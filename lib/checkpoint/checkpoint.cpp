@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
@@ -111,7 +112,9 @@ std::string digest(const Checkpoint& c) {
   d.add(fmt::format("{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, fmt::join(c.schema.feature_shape, ",")));
   for (const Tensor& t : c.layout.tensors()) d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
   d.add(std::span<const float>(c.parameters));
-  for (const auto& [name, values] : c.server) d.add(name).add(std::span<const float>(values));
+  std::map<std::string_view, std::span<const float>> states;  // by name: a file lists them in that order
+  for (const auto& [name, values] : c.server) states.emplace(name, values);
+  for (const auto& [name, values] : states) d.add(name).add(values);
   d.add(std::span<const Row>(c.history));
   return d.hex();
 }

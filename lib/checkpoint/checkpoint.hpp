@@ -20,7 +20,7 @@ struct Checkpoint {
   std::string config;    // every option, as an INI text
   data::Schema schema;   // of the data the model is for
   std::uint64_t clients = 0, examples = 0;
-  std::string roster;  // SHA-256 over the clients' sizes and the schema
+  std::string roster;  // SHA-256 over schema, clients' sizes and data
   int exponent = 0;    // scale of the exact sum (secure/ring.hpp)
   Layout layout;
   Vector parameters;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
@@ -26,6 +27,13 @@ void replace_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
+std::uint64_t round_of(const std::string& file) {
+  const std::string digits = fs::path(file).stem().string().substr(std::string("checkpoint-").size());
+  std::uint64_t round = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), round);
+  return round;
+}
+
 RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move(path)), keep_(keep) {
   std::error_code error;
   fs::create_directories(path_, error);
@@ -41,14 +49,14 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
 
 std::vector<std::string> RunDirectory::checkpoints() const {
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(path_)) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path_, error)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("checkpoint-") && name.ends_with(".h5")) files.push_back(entry.path().string());
   }
-  // By length first, so that round 1,000,000 comes after round 999,999.
-  std::sort(files.begin(), files.end(), [](const std::string& a, const std::string& b) {
-    return a.size() != b.size() ? a.size() < b.size() : a < b;
-  });
+  if (error) fail(ExitCode::io, "run.dir: {} cannot be read: {}", path_, error.message());
+  std::sort(files.begin(), files.end(),
+            [](const std::string& a, const std::string& b) { return round_of(a) < round_of(b); });
   return files;
 }
 
@@ -92,7 +100,9 @@ std::string RunDirectory::save(const Checkpoint& checkpoint) {
   if (!error) fs::rename(link, path_ + "/latest.h5", error);
   if (error) fail(ExitCode::io, "{}/latest.h5: cannot be pointed at {}: {}", path_, name, error.message());
 
-  const std::vector<std::string> files = checkpoints();
+  std::vector<std::string> files = checkpoints();
+  for (; round_of(files.back()) > checkpoint.round; files.pop_back())
+    fs::rename(files.back(), files.back() + ".damaged", error);
   for (std::size_t i = 0; i + keep_ < files.size(); ++i) fs::remove(files[i], error);
   return file;
 }

@@ -12,6 +12,9 @@
 
 namespace fedmpi::checkpoint {
 
+// The round in a checkpoint's file name.
+std::uint64_t round_of(const std::string& file);
+
 class RunDirectory {
  public:
   // Creates the directory and proves that it can be written; Error(cannot_create).
@@ -27,7 +30,8 @@ class RunDirectory {
   void write_config(const std::string& ini) const;
   void begin_history(std::span<const Column> columns, std::span<const Row> rows);  // replaces history.csv
   void append_history(const Row& row);
-  // Writes checkpoint-NNNNNN.h5, points latest.h5 at it, and removes all but the newest `keep`.
+  // Writes checkpoint-NNNNNN.h5, points latest.h5 at it, and removes all but the newest `keep`. Files of later rounds
+  // are damaged ones that a resume passed over; they are renamed to *.damaged.
   std::string save(const Checkpoint& checkpoint);
 
  private:

@@ -16,7 +16,7 @@ constexpr std::size_t kBlockRows = 256;
 
 std::size_t block_rows(const Options& options, std::size_t largest_client) {
   const std::size_t batch = static_cast<std::size_t>(options.batch);
-  return std::min(batch == 0 ? kBlockRows : batch, std::max<std::size_t>(1, largest_client));
+  return std::min(std::max(batch, kBlockRows), std::max<std::size_t>(1, largest_client));
 }
 
 constexpr std::array<Kind, 2> kAlgorithms = {{

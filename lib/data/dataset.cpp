@@ -1,6 +1,7 @@
 #include "data/dataset.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/checksum.hpp"
 
@@ -56,7 +57,8 @@ Batch Block::gather(std::size_t first, std::size_t count, BatchBuffer& buffer) c
 }
 
 std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
-  std::uint64_t sum = 0;
+  const std::array<float, 2> form = {schema.scale, schema.offset};
+  std::uint64_t sum = checksum(std::as_bytes(std::span(form)));
   const auto add = [&](const auto& values, std::size_t width) {
     if (!values.empty()) sum = checksum(std::as_bytes(std::span(values).subspan(first * width, count * width)), sum);
   };

@@ -58,8 +58,15 @@ void shrink(Block& block, std::size_t rows) {
 
 std::unique_ptr<Shard> Shard::open(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
-  if (is_tff(file)) return std::make_unique<TffShard>(std::move(file));
-  return std::make_unique<NativeShard>(std::move(file));
+  std::unique_ptr<Shard> shard;
+  if (is_tff(file))
+    shard = std::make_unique<TffShard>(std::move(file));
+  else
+    shard = std::make_unique<NativeShard>(std::move(file));
+  const Schema& schema = shard->schema();
+  if (schema.task == Task::classification && (schema.classes < 2 || schema.classes > 1'000'000))
+    fail(ExitCode::bad_data, "{}: expected from 2 to 1,000,000 classes, found {}", path, schema.classes);
+  return shard;
 }
 
 std::optional<std::string> Shard::fault(const Block& block, std::size_t row, std::size_t classes) const {

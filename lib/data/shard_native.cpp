@@ -72,11 +72,10 @@ void NativeShard::read_header() {
       for (const std::int32_t label : labels_.read_all<std::int32_t>())
         schema_.classes = std::max(schema_.classes, static_cast<std::size_t>(std::max(label, 0)) + 1);
     }
-    if (schema_.classes < 2 || schema_.classes > 1'000'000)
-      file_.refuse("/", "from 2 to 1,000,000 classes", std::to_string(schema_.classes));
   } else {
     if (labels_.element_class() != hdf5::ElementClass::real) labels_.refuse("floating-point labels", "another type");
     schema_.targets = labels_.row_size();
+    if (schema_.targets == 0) labels_.refuse("at least one number per label", "none");
   }
   read_offsets(rows);
 }

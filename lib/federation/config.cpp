@@ -207,6 +207,8 @@ void Config::check() const {
   aggregate::kind(aggregate);
   if (data.test.empty() && (stop.target > 0 || stop.patience > 0))
     fail(ExitCode::usage, "stop.target and stop.patience need a test shard: set data.test");
+  if (stop.patience > 0 && eval.every == 0)
+    fail(ExitCode::usage, "stop.patience counts evaluations: set eval.every to 1 or more");
   if (stop.gradient_tolerance > 0 && client.algorithm != "fedsgd")
     fail(ExitCode::usage,
          "stop.gradient-tolerance needs client.algorithm fedsgd, found {}: only there is the update a "

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.hpp"
@@ -65,8 +66,7 @@ void Coordinator::resume() {
     if (auto newest = directory_.newest(note)) restore(std::move(*newest));
   } else {
     restore(checkpoint::read(from));
-    const std::string later = fmt::format("{}/checkpoint-{:06}.h5", config_.run.dir, state_.round + 1);
-    if (!present.empty() && (present.back().size() > later.size() || present.back() >= later))
+    if (!present.empty() && checkpoint::round_of(present.back()) > state_.round)
       fail(ExitCode::cannot_create,
            "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
            config_.run.dir, state_.round, from);
@@ -91,14 +91,20 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
   if (before.parameters.size() != state_.parameters.size())
     fail(ExitCode::usage, "run.resume: expected a model of {} parameters, found {} in the checkpoint",
          state_.parameters.size(), before.parameters.size());
-  for (const server::State& s : optimizer_->state())
-    for (auto& [name, values] : before.server)
-      if (name == s.name && values.size() == s.values->size()) *s.values = std::move(values);
+  for (const server::State& s : optimizer_->state()) {
+    const auto saved = std::find_if(before.server.begin(), before.server.end(), [&](const auto& b) {
+      return b.first == s.name && b.second.size() == s.values->size();
+    });
+    if (saved != before.server.end())
+      *s.values = std::move(saved->second);
+    else if (then.server.optimizer == config_.server.optimizer)
+      fail(ExitCode::bad_data, "run.resume: expected the optimizer's state 'server/{}', found none in the checkpoint",
+           s.name);
+  }
   state_.round = before.round;
   state_.exponent = before.exponent;
   state_.parameters = std::move(before.parameters);
   state_.history = std::move(before.history);
-  row_ = state_.history.back();
   closed_ = true;
 }
 
@@ -143,6 +149,7 @@ void Coordinator::save() {
   state_.server.clear();
   for (const server::State& s : optimizer_->state()) state_.server.emplace_back(s.name, *s.values);
   saved_as_ = directory_.save(state_);
+  state_.server.clear();
   row_.seconds_checkpoint += watch_.lap();
 }
 

@@ -152,8 +152,8 @@ class Federation {
     const RoundResult result = round_.run(plan, parameters(), update);
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1);
-    const std::size_t per_sender = senders == 0 ? 0 : (result.tally.clients + senders - 1) / senders;
-    coordinator_->step(result, senders * round_.exchange().bytes_up(per_sender), senders * parameters().size_bytes());
+    coordinator_->step(result, senders == 0 ? 0 : round_.exchange().bytes_up(senders, result.tally.clients),
+                       senders * parameters().size_bytes());
   }
 
   Outcome outcome() {

@@ -119,7 +119,9 @@ Tally Round::train(const RoundPlan& plan, std::span<const data::ClientExamples> 
     const float largest = largest_magnitude(worker.parameters);
     const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
     const bool good = std::isfinite(largest);
-    if (good) exchange_->add(worker.parameters, static_cast<double>(weight) / static_cast<double>(plan.cohort_weight));
+    // What outgrows the scale is left out: the round is done again with a scale that fits.
+    if (good && !exchange_->overflows(largest, plan.exponent))
+      exchange_->add(worker.parameters, static_cast<double>(weight) / static_cast<double>(plan.cohort_weight));
 
     const std::lock_guard lock(mutex);
     Tally one;

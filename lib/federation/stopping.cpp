@@ -33,14 +33,18 @@ std::int64_t evaluations_without_improvement(std::int64_t every, std::span<const
 std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history) {
   const checkpoint::Row& last = history.back();
   const StopOptions& stop = config.stop;
-  if (stop.target > 0 && !std::isnan(last.test_metric)) {
+  // Only an evaluation that is due counts, not the one that an interrupted run makes at its end.
+  const std::uint64_t every = static_cast<std::uint64_t>(config.eval.every);
+  const bool due =
+      (every > 0 && last.round % every == 0) || last.round >= static_cast<std::uint64_t>(config.federation.rounds);
+  if (stop.target > 0 && due && !std::isnan(last.test_metric)) {
     const bool classes = task == data::Task::classification;
     if (classes ? last.test_metric >= stop.target : last.test_metric <= stop.target)
       return Stop{fmt::format("target reached: test {} {:.6g}", classes ? "accuracy" : "RMSE", last.test_metric)};
   }
-  if (last.round > 0 && stop.tolerance > 0 && last.update_norm < stop.tolerance)
+  if (last.clients > 0 && stop.tolerance > 0 && last.update_norm < stop.tolerance)
     return Stop{fmt::format("converged: norm of the update {:.3g}", last.update_norm)};
-  if (last.round > 0 && stop.gradient_tolerance > 0) {
+  if (last.clients > 0 && stop.gradient_tolerance > 0) {
     const double gradient = last.update_norm / client::learning_rate(config.client, last.round);
     if (gradient < stop.gradient_tolerance)
       return Stop{fmt::format("converged: norm of the gradient {:.3g}", gradient)};
@@ -58,6 +62,7 @@ std::optional<Stop> Clock::stop(double elapsed) const {
 }
 
 void catch_preemption() {
+  preempted = 0;
   std::signal(SIGUSR1, [](int) { preempted = 1; });
 }
 

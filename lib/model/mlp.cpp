@@ -38,9 +38,13 @@ Mlp::Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation,
 }
 
 void Mlp::initialise(Stream& stream, std::span<float> parameters) const {
+  if (layers() == 1) {
+    std::fill(parameters.begin(), parameters.end(), 0.0F);
+    return;
+  }
   for (std::size_t l = 0; l < layers(); ++l) {
     const double gain = l + 1 < layers() ? activation_.gain : 1.0;
-    const double deviation = layers() == 1 ? 0.0 : std::sqrt(gain / static_cast<double>(widths_[l]));
+    const double deviation = std::sqrt(gain / static_cast<double>(widths_[l]));
     for (float& w : layout_.view(parameters, kernel(l)).reshaped()) w = static_cast<float>(deviation * stream.normal());
     layout_.view(parameters, bias(l)).setZero();
   }

@@ -15,22 +15,6 @@ namespace {
 
 constexpr std::size_t kBlock = std::size_t{1} << 26;  // elements per call: no count outgrows an int
 
-// Waits without burning a core: polls at once, then gives the core away for a fiftieth of the time waited so
-// far, at most a millisecond, so that waiting is over at most 2 % late.
-void wait_politely(MPI_Request& request) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  for (int done = 0;;) {
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    if (done != 0) return;
-    const auto pause = std::min<Clock::duration>((Clock::now() - start) / 50, std::chrono::milliseconds(1));
-    if (pause > std::chrono::microseconds(20))
-      std::this_thread::sleep_for(pause);
-    else
-      sched_yield();
-  }
-}
-
 }  // namespace
 
 Communicator::Communicator(MPI_Comm comm) {
@@ -54,6 +38,22 @@ void Communicator::check(int result, const char* call, Where where) const {
   MPI_Error_string(result, text, &length);
   fail(ExitCode::io, "{} failed at {}:{}: {}", call, where.file_name(), where.line(),
        std::string_view(text, static_cast<std::size_t>(length)));
+}
+
+// Waits without burning a core: polls at once, then gives the core away for a fiftieth of the time waited so
+// far, at most a millisecond, so that waiting is over at most 2 % late.
+void Communicator::wait(MPI_Request& request, const char* call, Where where) const {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (int done = 0;;) {
+    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call, where);
+    if (done != 0) return;
+    const auto pause = std::min<Clock::duration>((Clock::now() - start) / 50, std::chrono::milliseconds(1));
+    if (pause > std::chrono::microseconds(20))
+      std::this_thread::sleep_for(pause);
+    else
+      sched_yield();
+  }
 }
 
 void Communicator::broadcast(void* data, std::size_t n, MPI_Datatype type, Where where) {
@@ -89,10 +89,13 @@ void Communicator::all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_
   if (size_ == 1) return;
   int bytes = 0;
   MPI_Type_size(type, &bytes);
-  for (std::size_t first = 0; first < n; first += kBlock)
-    check(MPI_Allreduce(MPI_IN_PLACE, static_cast<char*>(data) + first * static_cast<std::size_t>(bytes),
-                        static_cast<int>(std::min(kBlock, n - first)), type, op, comm_),
-          "MPI_Allreduce", where);
+  for (std::size_t first = 0; first < n; first += kBlock) {
+    MPI_Request request;
+    check(MPI_Iallreduce(MPI_IN_PLACE, static_cast<char*>(data) + first * static_cast<std::size_t>(bytes),
+                         static_cast<int>(std::min(kBlock, n - first)), type, op, comm_, &request),
+          "MPI_Iallreduce", where);
+    wait(request, "MPI_Iallreduce", where);
+  }
 }
 
 void Communicator::all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where) {
@@ -104,7 +107,7 @@ void Communicator::all_merge(void* data, std::size_t bytes, MPI_User_function* m
   check(MPI_Op_create(merge, 1, &op), "MPI_Op_create", where);
   MPI_Request request;
   check(MPI_Iallreduce(MPI_IN_PLACE, data, 1, type, op, comm_, &request), "MPI_Iallreduce", where);
-  wait_politely(request);
+  wait(request, "MPI_Iallreduce", where);
   MPI_Op_free(&op);
   MPI_Type_free(&type);
 }
@@ -146,6 +149,12 @@ void collectively(Communicator& comm, const std::function<void()>& work) {
   } catch (const Error& error) {
     code = static_cast<std::int32_t>(error.code());
     problem = error.what();
+  } catch (const std::bad_alloc&) {
+    code = static_cast<std::int32_t>(ExitCode::bug);
+    problem = "not enough memory";
+  } catch (const std::exception& error) {
+    code = static_cast<std::int32_t>(ExitCode::bug);
+    problem = fmt::format("a bug, please report it: {}", error.what());
   }
   comm.all_max(std::span(&code, 1));
   if (code == 0) return;

@@ -66,7 +66,7 @@ class Communicator {
     reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
   }
 
-  // Element-wise sum or maximum over the ranks, in place on every rank.
+  // Element-wise sum or maximum over the ranks, in place on every rank. While it waits, a rank gives its core away.
   template <class T>
   void all_sum(std::span<T> values, Where where = Where::current()) {
     all_reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
@@ -115,6 +115,7 @@ class Communicator {
   void gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,
               Where where);
   std::vector<int> gather_counts(std::size_t n, Where where);
+  void wait(MPI_Request& request, const char* call, Where where) const;  // gives its core away meanwhile
   void check(int result, const char* call, Where where) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;

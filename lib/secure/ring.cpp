@@ -6,10 +6,11 @@ namespace fedmpi::secure {
 
 int exponent_for(float largest) { return 50 - (std::ilogb(largest) + 1); }
 
+bool overflows(float largest, int exponent) { return std::ldexp(static_cast<double>(largest), exponent) > 0x1p62; }
+
 bool fits(float largest, int exponent) {
   if (largest == 0.0F) return true;
-  const double scaled = std::ldexp(static_cast<double>(largest), exponent);
-  return scaled >= 0x1p34 && scaled <= 0x1p62;
+  return !overflows(largest, exponent) && std::ldexp(static_cast<double>(largest), exponent) >= 0x1p34;
 }
 
 void add_encoded(std::span<const float> values, double weight, int exponent, std::span<std::int64_t> sum) {

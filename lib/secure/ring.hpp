@@ -16,6 +16,9 @@ inline constexpr int kFirstExponent = 42;
 // The exponent that puts `largest` (> 0) 50 bits above the last place and leaves 12 bits of headroom.
 int exponent_for(float largest);
 
+// Whether values of that largest magnitude would outgrow 62 bits: they must not be added.
+bool overflows(float largest, int exponent);
+
 // Whether values of that largest magnitude neither overflow nor lose more than the rounding of float32: the
 // largest has from 34 to 62 bits. Zero fits always.
 bool fits(float largest, int exponent);

@@ -48,6 +48,22 @@ class RunDirectory(ElevenRounds):
         self.assertIn("going on after round 8", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
 
+    def test_a_row_after_a_resume_holds_its_own_figures_alone(self):
+        shards = self.shard("synthetic:0.5,0.5", name="held-out", clients=8, holdout=0.2)
+        options = {**self.options, "data.shards": shards, "data.test": shards / "test.h5", "eval.every": 5}
+        self.train("run", {**options, "federation.rounds": 7})
+        self.train("run", {**options, "federation.rounds": 12, "run.resume": "auto"}, ranks=3)
+        history = self.history("run")
+        measured = history["round"][~np.isnan(history["test_loss"])]
+        self.assertEqual(measured.tolist(), [0, 5, 7, 10, 12])
+        np.testing.assert_array_equal(history["round"], np.arange(13))
+        self.assertEqual(history["seconds_evaluate"][8], 0.0)
+
+    def test_a_directory_is_the_same_with_a_slash_behind_it(self):
+        self.train("run", self.options)
+        self.train(f"{self.folder}/run/", {**self.options, "federation.rounds": 13,
+                                           "run.resume": self.folder / "run" / "checkpoint-000011.h5"})
+
     def test_does_not_go_on_from_a_file_below_later_checkpoints(self):
         self.train("run", self.options)
         before = support.folder_digest(self.folder / "run")
@@ -105,6 +121,14 @@ class DamagedCheckpoints(ElevenRounds):
         ended = self.resume(run)
         self.assertIn("going on after round 8", ended.err)
         self.assertEqual(ended.sha256, self.undisturbed)
+
+    def test_damaged_ones_do_not_push_out_what_is_saved_after_them(self):
+        run = self.damaged(cut(0.5), "checkpoint-000011.h5", "checkpoint-000010.h5")
+        self.train(run, {**self.options, "run.resume": "auto", "federation.rounds": 9})
+        self.assertEqual((run / "latest.h5").resolve().name, "checkpoint-000009.h5")
+        self.assertEqual(sorted(p.name for p in run.glob("checkpoint-*")),
+                         ["checkpoint-000008.h5", "checkpoint-000009.h5", "checkpoint-000010.h5.damaged",
+                          "checkpoint-000011.h5.damaged"])
 
     def test_of_all_is_an_error(self):
         for ranks, what in ((0, "a weight"), (3, "empty"), (2, "another weight")):

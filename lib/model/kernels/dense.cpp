@@ -128,7 +128,11 @@ void dense_forward(const ConstMatrixView& kernel, const ConstMatrixView& bias, c
 void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, MatrixView kernel, MatrixView bias) {
   const std::size_t out = size(errors.rows()), in = size(inputs.rows()), n = size(inputs.cols());
   multiply(out, in, n, {errors.data(), out}, {inputs.data(), 1, in}, kernel.data(), out);
-  for (Eigen::Index i = 0; i < errors.cols(); ++i) bias.col(0) += errors.col(i);
+  for (Eigen::Index i = 0; i < errors.rows(); ++i) {
+    float sum = 0.0F;
+    for (Eigen::Index j = 0; j < errors.cols(); ++j) sum += errors(i, j);
+    bias(i, 0) += sum;
+  }
 }
 
 void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors, MatrixView input_errors,
