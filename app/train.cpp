@@ -60,6 +60,8 @@ void report(const federation::Outcome& outcome) {
   if (last.test_metric == last.test_metric)
     fmt::print("final test {} {:.4f}, test loss {:.4f} after round {}\n", outcome.metric, last.test_metric,
                last.test_loss, last.round);
+  else if (last.train_loss == last.train_loss)
+    fmt::print("final train loss {:.6g} after round {}\n", last.train_loss, last.round);
   fmt::print("weights sha256 {}\n{}\n", outcome.weights_sha256, time_summary(outcome.history));
   if (!outcome.checkpoint.empty()) fmt::print("saved {}\n", outcome.checkpoint);
 }

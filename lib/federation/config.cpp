@@ -203,6 +203,9 @@ void Config::check() const {
   not_negative("stop.gradient-tolerance", stop.gradient_tolerance);
   not_negative("stop.minutes", stop.minutes);
   require(stop.patience >= 0, "stop.patience", "0 or more", stop.patience);
+  Config names;
+  std::istringstream allowed(run.allow);
+  for (std::string name; std::getline(allowed, name, ',');) find_option(names.options(), name, "run.allow: ");
   find_by_name(samplings(), federation.sampling, "federation.sampling");
   aggregate::kind(aggregate);
   if (data.test.empty() && (stop.target > 0 || stop.patience > 0))

@@ -84,7 +84,7 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
          before.round, fmt::join(differing, "; "));
   if (before.roster != state_.roster)
     fail(ExitCode::bad_data,
-         "run.resume: expected the data of the checkpoint ({} clients, {} examples), found other data ({} "
+         "run.resume: expected the data of the checkpoint ({} clients, {} examples), found other contents ({} "
          "clients, {} "
          "examples)",
          before.clients, before.examples, state_.clients, state_.examples);

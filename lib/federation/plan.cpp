@@ -59,7 +59,7 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
       config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(), cohort,
       roster.clients, config.federation.sampling, bytes(d * sizeof(float)),
       bytes(static_cast<double>(exchange.bytes_up(1, per_rank))), bytes(static_cast<double>(memory)),
-      bytes(d * sizeof(float)), states, config.run.dir);
+      bytes(d * sizeof(float) + 16384.0), states, config.run.dir);
 }
 
 }  // namespace fedmpi::federation

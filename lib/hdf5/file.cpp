@@ -15,6 +15,7 @@ namespace {
 // The library prints its error stack by default; our own sentence says it better.
 void silence() {
   [[maybe_unused]] static const bool once = [] {
+    H5dont_atexit();  // what we opened we close; after a full disk the library's own clean-up at exit crashes
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     H5PLset_loading_state(0);  // no filter from a plugin, ever
     return true;

@@ -30,6 +30,7 @@ std::vector<Row> losses(const std::vector<double>& values) {
 
 Row row(std::uint64_t round, double metric, double update_norm) {
   Row r;
+  r.clients = round > 0 ? 3 : 0;
   r.round = round;
   r.test_metric = metric;
   r.update_norm = update_norm;
@@ -74,6 +75,9 @@ TEST(StopByHistory, EndsWhenTheUpdateIsSmall) {
   EXPECT_TRUE(stops(c, row(5, 0, 0.9e-3)));
   EXPECT_FALSE(stops(c, row(0, 0, 0.0))) << "before the first round there is no update";
   EXPECT_FALSE(stops(c, row(5, 0, kUnknown)));
+  Row nobody = row(5, 0, 0.0);
+  nobody.clients = 0;
+  EXPECT_FALSE(stops(c, nobody)) << "a round without clients is no convergence";
 }
 
 TEST(StopByHistory, EndsWhenTheGradientIsSmall) {
