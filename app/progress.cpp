@@ -16,7 +16,7 @@ void print_round(const Row& row, const std::string& metric) {
   using Clock = std::chrono::steady_clock;
   static Clock::time_point last;
   const bool evaluated = !std::isnan(row.test_loss) || !std::isnan(row.client_mean);
-  if (!evaluated && Clock::now() - last < std::chrono::seconds(1)) return;
+  if (!evaluated && Clock::now() - last < std::chrono::seconds(5)) return;
   last = Clock::now();
   std::string line = fmt::format("round {:>5}", row.round);
   if (!std::isnan(row.train_loss)) line += fmt::format("  train loss {:.4f}", row.train_loss);

@@ -8,7 +8,7 @@
 
 namespace fedmpi::app {
 
-// One line per evaluated round, and for the others one a second, without control characters.
+// One line per evaluated round, and for the others one every few seconds, without control characters.
 void print_round(const checkpoint::Row& row, const std::string& metric);
 
 // The test metric over the rounds as a small chart of characters; empty with fewer than two evaluations.
