@@ -9,15 +9,14 @@ using test::expect_error;
 using test::read_all;
 using test::TemporaryDirectory;
 
-std::unique_ptr<Source> open(const std::string& path, const std::string& label = "y",
-                             const std::string& clients = "", std::optional<Task> task = {}) {
+std::unique_ptr<Source> open(const std::string& path, const std::string& label = "y", const std::string& clients = "",
+                             std::optional<Task> task = {}) {
   return open_csv(path, "", {label, clients, task}).train;
 }
 
 TEST(Csv, MapsWordsToClassesInOrderOfAlphabet) {
   const TemporaryDirectory dir;
-  const CsvInput input =
-      open_csv(dir.write("data", "a,y,b\n1,dog,2\n3,cat,4.5\n-1e2,dog,+6\n"), "", {"y", "", {}});
+  const CsvInput input = open_csv(dir.write("data", "a,y,b\n1,dog,2\n3,cat,4.5\n-1e2,dog,+6\n"), "", {"y", "", {}});
   EXPECT_EQ(input.label_names, (std::vector<std::string>{"cat", "dog"}));
   EXPECT_EQ(input.train->schema().classes, 2U);
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{2});
@@ -33,8 +32,8 @@ TEST(Csv, MapsWordsToClassesInOrderOfAlphabet) {
 
 TEST(Csv, ReadsQuotedFieldsBlanksAndAnyLineEnding) {
   const TemporaryDirectory dir;
-  const auto source = open(dir.write_gz(
-      "data.gz", "\xEF\xBB\xBF\"y\", \"x, \"\"1\"\"\" ,z\r\n\r\n\"b, \"\"c\"\"\", 1 ,\t2\r\n a ,\"3\",4"));
+  const auto source = open(
+      dir.write_gz("data.gz", "\xEF\xBB\xBF\"y\", \"x, \"\"1\"\"\" ,z\r\n\r\n\"b, \"\"c\"\"\", 1 ,\t2\r\n a ,\"3\",4"));
   const auto rows = read_all(*source);
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].features, (std::vector<float>{1, 2}));

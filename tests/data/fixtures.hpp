@@ -14,24 +14,13 @@
 #include "base/error.hpp"
 #include "data/import/census.hpp"
 #include "data/source.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace fedmpi::data::test {
 
-class TemporaryDirectory {
+// With input files in it.
+class TemporaryDirectory : public fedmpi::test::TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "fedmpi-test-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-
-  std::string operator/(const std::string& name) const {
-    return (std::filesystem::path(path_) / name).string();
-  }
-  const std::string& path() const { return path_; }
-
   std::string write(const std::string& name, const std::string& content) const {
     std::ofstream(*this / name, std::ios::binary) << content;
     return *this / name;
@@ -48,9 +37,6 @@ class TemporaryDirectory {
     std::string content(std::istreambuf_iterator<char>(in), {});
     return write(name, content.substr(0, bytes));
   }
-
- private:
-  std::string path_;
 };
 
 struct Row {
@@ -91,8 +77,7 @@ void expect_error(ExitCode code, const std::vector<std::string>& parts, Action&&
     ADD_FAILURE() << "expected an error, found none";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), code) << e.what();
-    for (const std::string& part : parts)
-      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    for (const std::string& part : parts) EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
   }
 }
 

@@ -50,10 +50,8 @@ TEST(Idx, ConvertsEveryOtherTypeToFloat) {
       {0x09, std::string("\x01\xFE", 2)},
       {0x0B, big_endian(1, 2) + big_endian(0xFFFE, 2)},
       {0x0C, big_endian(1, 4) + big_endian(0xFFFFFFFE, 4)},
-      {0x0D, big_endian(std::bit_cast<std::uint32_t>(1.0F), 4) +
-                 big_endian(std::bit_cast<std::uint32_t>(-2.0F), 4)},
-      {0x0E,
-       big_endian(std::bit_cast<std::uint64_t>(1.0), 8) + big_endian(std::bit_cast<std::uint64_t>(-2.0), 8)}};
+      {0x0D, big_endian(std::bit_cast<std::uint32_t>(1.0F), 4) + big_endian(std::bit_cast<std::uint32_t>(-2.0F), 4)},
+      {0x0E, big_endian(std::bit_cast<std::uint64_t>(1.0), 8) + big_endian(std::bit_cast<std::uint64_t>(-2.0), 8)}};
   for (const auto& [type, elements] : files) {
     const auto source = open_idx(dir.write("features", header(type, {2}) + elements), labels);
     EXPECT_EQ(source->schema().type, FeatureType::float32);

@@ -16,8 +16,7 @@ std::unique_ptr<Source> open(const std::string& path, const LibsvmOptions& optio
 TEST(Libsvm, ReadsSparseLinesAsDenseRows) {
   const TemporaryDirectory dir;
   const LibsvmInput input = open_libsvm(
-      dir.write_gz("data.gz", "+1 1:0.5 4:-2\r\n# all of this is comment\n\n-1 # nothing\n1\t2:1e1 \n"), "",
-      {});
+      dir.write_gz("data.gz", "+1 1:0.5 4:-2\r\n# all of this is comment\n\n-1 # nothing\n1\t2:1e1 \n"), "", {});
   EXPECT_EQ(input.label_names, (std::vector<std::string>{"-1", "1"}));
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{4});
   const auto rows = read_all(*input.train);
@@ -51,8 +50,7 @@ TEST(Libsvm, TakesTheWidthThatIsAsked) {
   EXPECT_EQ(open(path, {.features = 5, .task = {}})->schema().feature_shape, std::vector<std::size_t>{5});
   expect_error(ExitCode::bad_data, {"data:2", "at most 2 features", "index 3"},
                [&] { read_all(*open(path, {.features = 2, .task = {}})); });
-  expect_error(ExitCode::usage, {"--features"},
-               [&] { open(path, {.features = std::size_t{1} << 40, .task = {}}); });
+  expect_error(ExitCode::usage, {"--features"}, [&] { open(path, {.features = std::size_t{1} << 40, .task = {}}); });
 }
 
 TEST(Libsvm, GivesTestDataTheTrainingWidthAndLabels) {
@@ -70,8 +68,7 @@ TEST(Libsvm, GivesTestDataTheTrainingWidthAndLabels) {
 TEST(Libsvm, NamesFileAndLineOfWhatItRefuses) {
   const TemporaryDirectory dir;
   const auto refuses = [&](const std::string& line, const std::string& part) {
-    expect_error(ExitCode::bad_data, {"data:3", part},
-                 [&] { read_all(*open(dir.write("data", "1 1:1\n\n" + line))); });
+    expect_error(ExitCode::bad_data, {"data:3", part}, [&] { read_all(*open(dir.write("data", "1 1:1\n\n" + line))); });
   };
   refuses("1 0:1", "an index from 1");
   refuses("1 16777217:1", "an index from 1 to 16777216");

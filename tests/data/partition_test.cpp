@@ -37,14 +37,12 @@ std::vector<std::size_t> sizes_of(const Assignment& a) {
 // Examples of each label that each client has.
 std::vector<std::vector<double>> histogram(const Census& census, const Assignment& a) {
   std::vector<std::vector<double>> counts(a.clients(), std::vector<double>(census.classes));
-  for (std::size_t i = 0; i < census.examples; ++i)
-    ++counts[a.client[i]][static_cast<std::size_t>(census.labels[i])];
+  for (std::size_t i = 0; i < census.examples; ++i) ++counts[a.client[i]][static_cast<std::size_t>(census.labels[i])];
   return counts;
 }
 
 std::size_t distinct(const std::vector<double>& counts) {
-  return static_cast<std::size_t>(
-      std::count_if(counts.begin(), counts.end(), [](double n) { return n > 0; }));
+  return static_cast<std::size_t>(std::count_if(counts.begin(), counts.end(), [](double n) { return n > 0; }));
 }
 
 class EveryPartition : public testing::TestWithParam<std::string> {};
@@ -115,8 +113,7 @@ TEST(ByLabels, CrossesAtMostOneBorderPerPiece) {
   const Census census = labelled(10'000, 10, true);
   for (const std::size_t k : {1U, 2U, 3U}) {
     // A piece is shorter than the rarest label's 181 examples.
-    const auto counts =
-        histogram(census, assign(census, {}, {fmt::format("labels:{}", k), 100, 0.0, 0.0, 1}));
+    const auto counts = histogram(census, assign(census, {}, {fmt::format("labels:{}", k), 100, 0.0, 0.0, 1}));
     std::size_t most = 0;
     double mean = 0;
     for (const auto& client : counts) {
@@ -215,15 +212,11 @@ TEST(Assign, RefusesWhatCannotWork) {
   refuses({"iid", 3, 0.0, -0.5, 1}, "--holdout");
   refuses({"iid", 3, 0.0, 0.999, 1}, "--holdout");
   const Census own = natural({0, 1, 1});
-  expect_error(ExitCode::usage, {"2 clients of its own"}, [&] {
-    assign(own, {"a", "b"}, {"", 3, 0.0, 0.0, 1});
-  });
+  expect_error(ExitCode::usage, {"2 clients of its own"}, [&] { assign(own, {"a", "b"}, {"", 3, 0.0, 0.0, 1}); });
   expect_error(ExitCode::usage, {"--skew"}, [&] { assign(own, {"a", "b"}, {"", 0, 1.0, 0.0, 1}); });
   Census regression;
   regression.examples = 10;
-  expect_error(ExitCode::usage, {"regression"}, [&] {
-    assign(regression, {}, {"labels:1", 3, 0.0, 0.0, 1});
-  });
+  expect_error(ExitCode::usage, {"regression"}, [&] { assign(regression, {}, {"labels:1", 3, 0.0, 0.0, 1}); });
   EXPECT_EQ(assign(regression, {}, {"iid", 3, 0.0, 0.0, 1}).clients(), 3U);
 }
 

@@ -13,8 +13,7 @@ class RealData : public testing::Test {
  protected:
   void SetUp() override {
     const char* directory = std::getenv("FEDMPI_SHARED_DATA");
-    if (directory == nullptr)
-      GTEST_SKIP() << "FEDMPI_SHARED_DATA does not name a directory with mnist/ and libsvm/";
+    if (directory == nullptr) GTEST_SKIP() << "FEDMPI_SHARED_DATA does not name a directory with mnist/ and libsvm/";
     directory_ = directory;
   }
   Input open(const std::string& kind, const std::string& path, const std::string& test = "") const {

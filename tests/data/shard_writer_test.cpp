@@ -79,12 +79,10 @@ TEST(ShardWriter, WritesTheFormatOfTheReadme) {
   EXPECT_EQ(features.element_bytes(), 1U);
   // Client 0 has examples 1 and 4, client 1 has 0, 2 and 3.
   EXPECT_EQ(features.read_all<std::uint8_t>(),
-            (std::vector<std::uint8_t>{10, 11, 12, 13, 40, 41, 42, 43, 0,  1,
-                                       2,  3,  20, 21, 22, 23, 30, 31, 32, 33}));
+            (std::vector<std::uint8_t>{10, 11, 12, 13, 40, 41, 42, 43, 0, 1, 2, 3, 20, 21, 22, 23, 30, 31, 32, 33}));
   EXPECT_EQ(file.dataset("/labels").shape(), std::vector<std::size_t>{5});
   EXPECT_EQ(file.dataset("/labels").read_all<std::int32_t>(), (std::vector<std::int32_t>{1, 1, 0, 2, 0}));
-  EXPECT_EQ(file.dataset("/clients/offsets").read_all<std::uint64_t>(),
-            (std::vector<std::uint64_t>{0, 2, 5}));
+  EXPECT_EQ(file.dataset("/clients/offsets").read_all<std::uint64_t>(), (std::vector<std::uint64_t>{0, 2, 5}));
   EXPECT_EQ(file.dataset("/clients/names").read_strings(0, 2), (std::vector<std::string>{"anna", "bo"}));
 }
 
@@ -142,8 +140,8 @@ TEST(ShardWriter, WritesTheSameForAnyMemoryAndAnyNumberOfFiles) {
       std::vector<ShardFile> plan;
       auto name = a.names.begin();
       for (const std::size_t count : split_clients(sizes, files)) {
-        plan.push_back({dir / fmt::format("{}-{}.h5", run, plan.size()),
-                        {name, name + static_cast<std::ptrdiff_t>(count)}});
+        plan.push_back(
+            {dir / fmt::format("{}-{}.h5", run, plan.size()), {name, name + static_cast<std::ptrdiff_t>(count)}});
         name += static_cast<std::ptrdiff_t>(count);
       }
       Rows source(kExamples, image_schema());
@@ -204,8 +202,7 @@ TEST(SplitClients, BalancesExamplesOverFiles) {
   EXPECT_EQ(split_clients(equal, 5), std::vector<std::size_t>(5, 2));
   EXPECT_EQ(split_clients(equal, 10), std::vector<std::size_t>(10, 1));
   EXPECT_EQ(split_clients(skewed, 2), (std::vector<std::size_t>{1, 5}));
-  EXPECT_EQ(split_clients(std::vector<std::uint64_t>{1, 1, 1, 1, 1, 100}, 3),
-            (std::vector<std::size_t>{4, 1, 1}));
+  EXPECT_EQ(split_clients(std::vector<std::uint64_t>{1, 1, 1, 1, 1, 100}, 3), (std::vector<std::size_t>{4, 1, 1}));
   expect_error(ExitCode::usage, {"from 1 to 10", "found 11"}, [&] { split_clients(equal, 11); });
   expect_error(ExitCode::usage, {"found 0"}, [&] { split_clients(equal, 0); });
 }

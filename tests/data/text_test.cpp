@@ -52,8 +52,7 @@ TEST(LineReader, JoinsLinesLongerThanItsBufferAndReadsAgain) {
 
 TEST(LineReader, RefusesWhatIsNoText) {
   const TemporaryDirectory dir;
-  expect_error(ExitCode::bad_data, {":2:", "NUL"},
-               [&] { lines_of(dir.write("nul", std::string("a\nb\0c\n", 6))); });
+  expect_error(ExitCode::bad_data, {":2:", "NUL"}, [&] { lines_of(dir.write("nul", std::string("a\nb\0c\n", 6))); });
   expect_error(ExitCode::bad_data, {":1:", "64 MiB"},
                [&] { lines_of(dir.write_gz("bomb", std::string((64U << 20) + 10, 'x'))); });
   expect_error(ExitCode::bad_data, {"nowhere", "readable file"}, [&] { lines_of(dir / "nowhere"); });
@@ -78,8 +77,7 @@ TEST(ParseNumber, TakesTheWholeTextOrNothing) {
   EXPECT_EQ(parse_number("1.5e3"), 1500.0);
   EXPECT_EQ(parse_number("+1"), 1.0);
   EXPECT_EQ(parse_number("-0.25"), -0.25);
-  for (const char* bad :
-       {"", "1x", " 1", "1 ", "+", "+-1", "++1", "nan", "inf", "-inf", "1e999", "0x10", "1,5"})
+  for (const char* bad : {"", "1x", " 1", "1 ", "+", "+-1", "++1", "nan", "inf", "-inf", "1e999", "0x10", "1,5"})
     EXPECT_FALSE(parse_number(bad)) << bad;
 }
 
@@ -93,8 +91,7 @@ TEST(ParseFloat, KeepsToTheRangeOfFloat32) {
 TEST(ParseCount, TakesDigitsAlone) {
   EXPECT_EQ(parse_count("42"), 42U);
   EXPECT_EQ(parse_count("18446744073709551615"), UINT64_MAX);
-  for (const char* bad : {"", "-1", "1.0", "18446744073709551616", "1 "})
-    EXPECT_FALSE(parse_count(bad)) << bad;
+  for (const char* bad : {"", "-1", "1.0", "18446744073709551616", "1 "}) EXPECT_FALSE(parse_count(bad)) << bad;
 }
 
 TEST(Split, KeepsEmptyParts) {
