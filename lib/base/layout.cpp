@@ -7,8 +7,8 @@ namespace fedmpi {
 
 namespace {
 
-Eigen::Index rows(const Tensor& t) { return static_cast<Eigen::Index>(t.shape.back()); }
-Eigen::Index columns(const Tensor& t) { return t.shape.size() == 1 ? 1 : static_cast<Eigen::Index>(t.shape.front()); }
+Eigen::Index rows(const Tensor& t) { return static_cast<Eigen::Index>(t.shape.front()); }
+Eigen::Index columns(const Tensor& t) { return t.shape.size() == 1 ? 1 : static_cast<Eigen::Index>(t.shape.back()); }
 
 }  // namespace
 

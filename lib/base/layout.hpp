@@ -16,7 +16,7 @@ using ConstMatrixView = Eigen::Map<const Matrix>;
 struct Tensor {
   std::string layer;               // "dense_1"
   std::string name;                // "kernel", "bias"
-  std::vector<std::size_t> shape;  // row-major, as files and NumPy show it: a kernel is {inputs, outputs}
+  std::vector<std::size_t> shape;  // as files and NumPy show it: a kernel is {inputs, outputs}
   std::size_t offset = 0;          // first element in the flat vector
 
   std::size_t size() const;
@@ -30,9 +30,9 @@ class Layout {
   std::size_t size() const { return size_; }  // parameters in all
   const std::vector<Tensor>& tensors() const { return tensors_; }
 
-  // Views of tensor i inside a whole parameter vector. A {rows, columns} tensor is row-major in the vector,
-  // so the column-major view is its transpose: a kernel {inputs, outputs} appears as outputs × inputs, and a
-  // vector {n} as n × 1.
+  // Views of tensor i inside a whole parameter vector; a vector {n} appears as n × 1. A {rows, columns} tensor lies
+  // there column by column: the weights of one output of a kernel {inputs, outputs} are contiguous, which is how all
+  // products of a dense layer want them.
   MatrixView view(std::span<float> parameters, std::size_t i) const;
   ConstMatrixView view(std::span<const float> parameters, std::size_t i) const;
 

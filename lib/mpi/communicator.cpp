@@ -1,13 +1,11 @@
 #include "mpi/communicator.hpp"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <thread>
 
 #include "mpi/collective_error.hpp"
+#include "mpi/polling.hpp"
 
 namespace fedmpi::mpi {
 
@@ -28,7 +26,7 @@ Communicator::~Communicator() {
   int finalized = 0;
   MPI_Finalized(&finalized);
   // While an exception unwinds the others may be in another call: freeing, which is collective, could hang.
-  if (finalized == 0 && std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
+  if (finalized == 0 && !abandoned_ && std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
 }
 
 void Communicator::check(int result, const char* call, Where where) const {
@@ -40,19 +38,12 @@ void Communicator::check(int result, const char* call, Where where) const {
        std::string_view(text, static_cast<std::size_t>(length)));
 }
 
-// Waits without burning a core: polls at once, then gives the core away for a fiftieth of the time waited so
-// far, at most a millisecond, so that waiting is over at most 2 % late.
 void Communicator::wait(MPI_Request& request, const char* call, Where where) const {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  for (int done = 0;;) {
+  const Polling polling;
+  for (int done = 0;; polling.pause()) {
     check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call, where);
     if (done != 0) return;
-    const auto pause = std::min<Clock::duration>((Clock::now() - start) / 50, std::chrono::milliseconds(1));
-    if (pause > std::chrono::microseconds(20))
-      std::this_thread::sleep_for(pause);
-    else
-      sched_yield();
+    if (patience_ > 0 && polling.seconds() > patience_) throw Late{};
   }
 }
 
@@ -60,10 +51,17 @@ void Communicator::broadcast(void* data, std::size_t n, MPI_Datatype type, Where
   if (size_ == 1) return;
   int bytes = 0;
   MPI_Type_size(type, &bytes);
-  for (std::size_t first = 0; first < n; first += kBlock)
-    check(MPI_Bcast(static_cast<char*>(data) + first * static_cast<std::size_t>(bytes),
-                    static_cast<int>(std::min(kBlock, n - first)), type, 0, comm_),
-          "MPI_Bcast", where);
+  for (std::size_t first = 0; first < n; first += kBlock) {
+    char* block = static_cast<char*>(data) + first * static_cast<std::size_t>(bytes);
+    const int count = static_cast<int>(std::min(kBlock, n - first));
+    if (patience_ == 0) {
+      check(MPI_Bcast(block, count, type, 0, comm_), "MPI_Bcast", where);
+      continue;
+    }
+    MPI_Request request;
+    check(MPI_Ibcast(block, count, type, 0, comm_, &request), "MPI_Ibcast", where);
+    wait(request, "MPI_Ibcast", where);
+  }
 }
 
 void Communicator::broadcast(std::string& text, Where where) {
@@ -79,9 +77,16 @@ void Communicator::reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op o
   MPI_Type_size(type, &bytes);
   for (std::size_t first = 0; first < n; first += kBlock) {
     char* block = static_cast<char*>(data) + first * static_cast<std::size_t>(bytes);
-    check(MPI_Reduce(is_root() ? MPI_IN_PLACE : block, is_root() ? block : nullptr,
-                     static_cast<int>(std::min(kBlock, n - first)), type, op, 0, comm_),
-          "MPI_Reduce", where);
+    const void* from = is_root() ? MPI_IN_PLACE : block;
+    void* into = is_root() ? block : nullptr;
+    const int count = static_cast<int>(std::min(kBlock, n - first));
+    if (patience_ == 0) {
+      check(MPI_Reduce(from, into, count, type, op, 0, comm_), "MPI_Reduce", where);
+      continue;
+    }
+    MPI_Request request;
+    check(MPI_Ireduce(from, into, count, type, op, 0, comm_, &request), "MPI_Ireduce", where);
+    wait(request, "MPI_Ireduce", where);
   }
 }
 

@@ -46,6 +46,16 @@ class Communicator {
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool is_root() const { return rank_ == 0; }
+  MPI_Comm handle() const { return comm_; }
+
+  // From now on broadcast, reduce_sum and all_merge wait no longer than so many seconds (0: for ever) for the other
+  // ranks; then they throw Late.
+  struct Late {};
+  void set_patience(double seconds) { patience_ = seconds; }
+
+  // Some of its ranks are gone: nothing collective may be done any more, not even at the end.
+  void abandon() { abandoned_ = true; }
+  bool abandoned() const { return abandoned_; }
 
   // From rank 0 to all, in place.
   template <class T>
@@ -77,7 +87,7 @@ class Communicator {
   }
 
   // Merges a plain struct of every rank into one that all receive: `merge(into, from)` has to be associative
-  // and commutative. This is where ranks wait for each other's training: while it waits, a rank gives its
+  // and commutative. This is where nodes wait for each other's training: while it waits, a rank gives its
   // core away.
   template <class T, void (*merge)(T&, const T&)>
   void all_merge(T& value, Where where = Where::current()) {
@@ -103,11 +113,13 @@ class Communicator {
     gather(values.data(), values.size(), type_of<T>(), all.data(), counts, where);
   }
 
- private:
+  // Merging structs as MPI asks for it.
   template <class T, void (*merge)(T&, const T&)>
   static void merge_elements(void* from, void* into, int* n, MPI_Datatype*) {
     for (int i = 0; i < *n; ++i) merge(static_cast<T*>(into)[i], static_cast<const T*>(from)[i]);
   }
+
+ private:
   void broadcast(void* data, std::size_t n, MPI_Datatype type, Where where);
   void reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
   void all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
@@ -121,6 +133,8 @@ class Communicator {
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  double patience_ = 0.0;
+  bool abandoned_ = false;
 };
 
 // Runs `work`, which makes no MPI call, on every rank. If it throws Error anywhere, every rank throws one

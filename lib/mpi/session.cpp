@@ -5,20 +5,30 @@
 
 #include "base/error.hpp"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace fedmpi::mpi {
 
 Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_exceptions()) {
+#ifdef __GLIBC__
+  // MPI's collectives allocate room for every call. Kept, and not given back to the system and faulted in again, it
+  // makes them up to three times as fast.
+  mallopt(M_MMAP_THRESHOLD, 16 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+#endif
   int provided = 0;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)
     fail(ExitCode::bug, "MPI cannot be initialised with threads (MPI_THREAD_FUNNELED)");
 }
 
 Session::Library::~Library() {
-  if (std::uncaught_exceptions() == exceptions) MPI_Finalize();
+  if (!abandoned && std::uncaught_exceptions() == exceptions) MPI_Finalize();
 }
 
 Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COMM_WORLD) {}
-Session::~Session() = default;
+Session::~Session() { library_.abandoned = world_.abandoned(); }
 
 void Session::abort(int exit_code) {
   MPI_Abort(MPI_COMM_WORLD, exit_code);

@@ -23,6 +23,7 @@ class Session {
     Library(int& argc, char**& argv);
     ~Library();
     int exceptions;
+    bool abandoned = false;
   } library_;
   Communicator world_;
 };

@@ -23,8 +23,9 @@ bool overflows(float largest, int exponent);
 // largest has from 34 to 62 bits. Zero fits always.
 bool fits(float largest, int exponent);
 
-// sum[j] += round(weight · values[j] · 2^exponent)
-void add_encoded(std::span<const float> values, double weight, int exponent, std::span<std::int64_t> sum);
+// sum[j] = or += round(weight · values[j] · 2^exponent)
+enum class Encode { set, add };
+void encode(std::span<const float> values, double weight, int exponent, std::span<std::int64_t> sum, Encode how);
 
 // values[j] = factor · sum[j] · 2^-exponent
 void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<float> values);

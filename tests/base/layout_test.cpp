@@ -25,7 +25,7 @@ TEST(Layout, PlacesTensorsOneBehindTheOther) {
   EXPECT_EQ(layout.tensors()[2].offset, 9u);
 }
 
-TEST(Layout, ShowsARowMajorTensorAsItsTranspose) {
+TEST(Layout, HoldsTheWeightsOfAnOutputTogether) {
   Layout layout;
   layout.add("dense_1", "bias", {2});
   const std::size_t kernel = layout.add("dense_1", "kernel", {2, 3});
@@ -33,11 +33,11 @@ TEST(Layout, ShowsARowMajorTensorAsItsTranspose) {
   std::iota(parameters.begin(), parameters.end(), 0.0f);
 
   const ConstMatrixView view = layout.view(std::span<const float>(parameters), kernel);
-  ASSERT_EQ(view.rows(), 3);  // outputs
-  ASSERT_EQ(view.cols(), 2);  // inputs
+  ASSERT_EQ(view.rows(), 2);  // inputs
+  ASSERT_EQ(view.cols(), 3);  // outputs
   for (int input = 0; input < 2; ++input)
     for (int output = 0; output < 3; ++output)
-      EXPECT_EQ(view(output, input), static_cast<float>(2 + input * 3 + output));
+      EXPECT_EQ(view(input, output), static_cast<float>(2 + output * 2 + input));
 }
 
 TEST(Layout, ViewsWriteThroughToTheVector) {

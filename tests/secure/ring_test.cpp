@@ -33,7 +33,7 @@ struct Contributions {
   double weight(std::size_t c) const { return std::ldexp(static_cast<double>(examples[c]), -kExamplesLog); }
   std::vector<std::int64_t> sum(int exponent, std::span<const std::size_t> order) const {
     std::vector<std::int64_t> total(updates[0].size());
-    for (const std::size_t c : order) add_encoded(updates[c], weight(c), exponent, total);
+    for (const std::size_t c : order) encode(updates[c], weight(c), exponent, total, Encode::add);
     return total;
   }
 
@@ -138,8 +138,8 @@ TEST(RingScale, KeepsTheLargestValueThatFits) {
   const Vector update = {0x1p20F, -0x1p20F, 1.0F, -0.0F};
   std::vector<std::int64_t> sum(4);
   // Two clients of weight one half, both as large as can be.
-  add_encoded(update, 0.5, 42, sum);
-  add_encoded(update, 0.5, 42, sum);
+  encode(update, 0.5, 42, sum, Encode::add);
+  encode(update, 0.5, 42, sum, Encode::add);
   EXPECT_EQ(sum[0], std::int64_t{1} << 62);
   EXPECT_EQ(sum[1], -(std::int64_t{1} << 62));
   Vector back(4);
@@ -151,7 +151,7 @@ TEST(RingScale, HoldsTheWholeRangeOfFloat32) {
   for (const float x : {FLT_TRUE_MIN, FLT_MIN, 1.0F, FLT_MAX}) {
     const Vector update = {x, -x};
     std::vector<std::int64_t> sum(2);
-    add_encoded(update, 1.0, exponent_for(x), sum);
+    encode(update, 1.0, exponent_for(x), sum, Encode::set);
     Vector back(2);
     decode(sum, 1.0, exponent_for(x), back);
     EXPECT_EQ(back, update);

@@ -1,0 +1,135 @@
+// The ranks as a cluster of nodes: those of one node share memory; one of each node, its leader, speaks MPI with the
+// other leaders. Rank 0 leads its node. What is small and frequent in a round goes this way, in two levels.
+#pragma once
+
+#include <mpi.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "mpi/communicator.hpp"
+#include "mpi/doorbell.hpp"
+#include "mpi/star.hpp"
+
+namespace fedmpi::mpi {
+
+class SharedMemory;
+
+class Cluster {
+ public:
+  // What to do about a rank that does not answer within the deadline, in seconds; 0: wait for ever.
+  struct Patience {
+    double deadline = 0.0;
+    bool survive = false;  // go on without it; else it is an Error(stopped) of the rank that waits, which names it
+  };
+
+  // On all ranks together. Without `shared_memory`, or with `survive`, every rank is a node of its own.
+  Cluster(Communicator& comm, bool shared_memory, Patience patience);
+  Cluster(Communicator& comm, bool shared_memory) : Cluster(comm, shared_memory, Patience{}) {}
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  bool is_root() const { return comm_.is_root(); }
+  bool leads() const { return leads_; }     // this rank is its node's leader: member 0
+  int member() const { return member_; }    // of this node, in order of rank
+  int members() const { return members_; }  // how many share this node's memory
+  int nodes() const { return nodes_; }
+
+  // From rank 0 to all: a plain struct and, before any rank has it, `vector`, which on every node is one piece of
+  // memory that its members share (see Shared).
+  template <class T>
+  void broadcast(T& value, std::span<float> vector = {}) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (star_) {
+      star_->broadcast(std::as_writable_bytes(std::span(&value, 1)));
+      star_->broadcast(std::as_writable_bytes(vector));
+    } else if (leads_ && nodes_ > 1) {
+      between_nodes([&] {
+        leaders_->broadcast_struct(value);
+        leaders_->broadcast(vector);
+      });
+    }
+    release(&value, sizeof(T));
+  }
+
+  // Merges a plain struct of every rank into one that all receive; `merge(into, from)` has to be associative and
+  // commutative. While it waits, a rank gives its core away.
+  template <class T, void (*merge)(T&, const T&)>
+  void all_merge(T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (star_)
+      return star_->all_merge(std::as_writable_bytes(std::span(&value, 1)), &Communicator::merge_elements<T, merge>);
+    arrive(&value, sizeof(T));
+    if (leads_) {
+      for (int m = 1; m < members_; ++m) {
+        T other;
+        std::memcpy(static_cast<void*>(&other), said_by(m), sizeof(T));
+        merge(value, other);
+      }
+      if (nodes_ > 1) between_nodes([&] { leaders_->all_merge<T, merge>(value); });
+    }
+    release(&value, sizeof(T));
+  }
+
+  // The leader goes on when all members have called; what they wrote to shared memory before is then visible to it.
+  void arrive() { arrive(nullptr, 0); }
+  // The members go on when the leader has called.
+  void release() { release(nullptr, 0); }
+
+  // Element-wise sum over the leaders, in place on rank 0; called by leaders.
+  void reduce_sum(std::span<std::int64_t> values) {
+    if (star_)
+      star_->reduce_sum(values);
+    else if (nodes_ > 1)
+      between_nodes([&] { leaders_->reduce_sum(values); });
+  }
+
+  // With `survive`: the ranks that have been lost, in the order of their loss, on rank 0. A sum that was on its way
+  // when somebody was lost is wrong.
+  bool survives() const { return star_ != nullptr; }
+  std::size_t lost() const { return star_ ? star_->lost().size() : 0; }
+  int lost(std::size_t i) const { return star_->lost()[i]; }
+  // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. Rank 0 ends the
+  // job with that code if a lost rank may still run on another host, or if somebody does not know (`at_once`).
+  void abandon_lost(int exit_code, bool at_once);
+
+ private:
+  friend class SharedMemory;
+  struct Board;  // in shared memory: what one of the node has to say
+
+  template <class Work>
+  void between_nodes(Work work) {
+    try {
+      work();
+    } catch (const Communicator::Late&) {
+      name_late_leaders();
+    }
+  }
+  [[noreturn]] void name_late_leaders();
+  [[noreturn]] void fail_for(const std::vector<int>& late) const;
+  void arrive(const void* data, std::size_t bytes);
+  void release(void* data, std::size_t bytes);
+  const void* said_by(int member) const;
+
+  Communicator& comm_;
+  std::unique_ptr<Communicator> node_, leaders_;  // leaders_: on leaders
+  std::unique_ptr<Star> star_;                    // instead of leaders_, with `survive`
+  std::unique_ptr<SharedMemory> memory_;
+  std::vector<Board*> boards_;     // of each member, for the leader
+  Board* notice_ = nullptr;        // of the leader, for all
+  std::vector<int> ranks_;         // of each member
+  std::vector<int> leader_ranks_;  // of each node, on rank 0
+  bool leads_ = true;
+  int rank_, member_ = 0, members_ = 1, nodes_ = 1;
+  double deadline_;
+  std::uint32_t arrivals_ = 0, releases_ = 0;
+  int unseen_ = 0;  // releases since all were last known to have read one
+};
+
+}  // namespace fedmpi::mpi

@@ -1,0 +1,120 @@
+// Two levels against what one would give: with memory shared and without, on any number of ranks.
+#include "mpi/cluster.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+#include "mpi/shared_memory.hpp"
+#include "support/expect_error.hpp"
+
+namespace fedmpi::mpi {
+namespace {
+
+struct Extremes {
+  std::int64_t sum, least;
+  std::uint64_t bits;
+};
+void merge(Extremes& into, const Extremes& from) {
+  into.sum += from.sum;
+  into.least = std::min(into.least, from.least);
+  into.bits |= from.bits;
+}
+
+class TwoLevels : public testing::TestWithParam<bool> {
+ protected:
+  Communicator comm_{MPI_COMM_WORLD};
+  Cluster cluster_{comm_, GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(SharedMemory, TwoLevels, testing::Bool());
+
+TEST_P(TwoLevels, OneNodePerMachineOrPerRank) {
+  EXPECT_EQ(cluster_.nodes(), GetParam() ? 1 : comm_.size());  // the test's ranks are on one machine
+  EXPECT_EQ(cluster_.members(), GetParam() ? comm_.size() : 1);
+  EXPECT_EQ(cluster_.leads(), !GetParam() || comm_.is_root());
+  EXPECT_EQ(cluster_.is_root(), comm_.is_root());
+}
+
+// More in a row than there are places for what the leader says, and with late readers.
+TEST_P(TwoLevels, BroadcastsInARow) {
+  for (int i = 0; i < 20; ++i) {
+    if (i == 7) std::this_thread::sleep_for(std::chrono::milliseconds(10 * comm_.rank()));
+    std::array<int, 5> value{};
+    if (comm_.is_root()) value.fill(i);
+    cluster_.broadcast(value);
+    EXPECT_EQ(value[4], i);
+  }
+}
+
+TEST_P(TwoLevels, MergesWhatAllSay) {
+  const int n = comm_.size(), r = comm_.rank();
+  for (int i = 0; i < 20; ++i) {
+    // Some are late, by more than the others look before they sleep.
+    if (i % 5 == r % 5) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    Extremes e{r + i, -r, std::uint64_t{1} << r};
+    cluster_.all_merge<Extremes, merge>(e);
+    EXPECT_EQ(e.sum, n * (n - 1) / 2 + n * i);
+    EXPECT_EQ(e.least, 1 - n);
+    EXPECT_EQ(e.bits, (std::uint64_t{1} << n) - 1);
+  }
+}
+
+TEST_P(TwoLevels, SharesMemoryOfAnySize) {
+  const std::size_t mine = comm_.rank() % 3 == 1 ? 0 : 1000 + static_cast<std::size_t>(comm_.rank());
+  const Shared<double> memory(cluster_, mine);
+  EXPECT_EQ(memory.mine().size(), mine);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.mine().data()) % 64, 0u);
+  std::fill(memory.mine().begin(), memory.mine().end(), comm_.rank());
+  cluster_.arrive();
+  cluster_.release();
+  for (int m = 0; m < cluster_.members(); ++m) {
+    const int rank = GetParam() ? m : comm_.rank();
+    EXPECT_EQ(memory.of(m).size(), rank % 3 == 1 ? 0u : 1000u + static_cast<std::size_t>(rank));
+    for (const double x : memory.of(m)) EXPECT_EQ(x, rank);
+  }
+  cluster_.arrive();
+}
+
+// The vector is every node's own copy, filled before any of its members goes on.
+TEST_P(TwoLevels, BroadcastsAVectorToEveryNode) {
+  const Shared<float> memory(cluster_, cluster_.leads() ? 70'000 : 0);
+  for (int i = 1; i <= 3; ++i) {
+    if (comm_.is_root()) std::iota(memory.mine().begin(), memory.mine().end(), static_cast<float>(i));
+    cluster_.broadcast(i, memory.of(0));
+    EXPECT_EQ(memory.of(0).front(), static_cast<float>(i));
+    EXPECT_EQ(memory.of(0).back(), static_cast<float>(69'999 + i));
+    cluster_.arrive();  // all have read before it changes
+    cluster_.release();
+  }
+}
+
+TEST_P(TwoLevels, SumsOverTheNodes) {
+  std::vector<std::int64_t> values(1000, 1 + comm_.rank());
+  if (cluster_.leads()) cluster_.reduce_sum(std::span(values));
+  const int n = comm_.size();
+  if (comm_.is_root()) {
+    EXPECT_EQ(values[999], GetParam() ? 1 : n * (n + 1) / 2);
+  }
+}
+
+// Rank 0 names who keeps it waiting.
+TEST(Deadline, NamesWhoDoesNotAnswer) {
+  Communicator comm(MPI_COMM_WORLD);
+  Cluster cluster(comm, true, {.deadline = 0.05});
+  if (comm.size() == 1) return;
+  if (comm.is_root()) {
+    const std::string last = std::to_string(comm.size() - 1);
+    test::expect_error(ExitCode::stopped, {"no answer from rank " + last + " for 0.05 s"}, [&] { cluster.arrive(); });
+  } else {
+    if (comm.rank() == comm.size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    cluster.arrive();
+  }
+}
+
+}  // namespace
+}  // namespace fedmpi::mpi
