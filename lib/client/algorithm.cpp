@@ -49,10 +49,16 @@ double learning_rate(const Options& options, std::uint64_t round) {
   return options.lr * std::pow(options.lr_decay, static_cast<double>(round - 1));
 }
 
+double examples_per_round(const Options& options, double examples) {
+  if (options.algorithm == "fedsgd") return examples;
+  if (options.steps == 0) return examples * static_cast<double>(options.epochs);
+  const double batch = options.batch == 0 ? examples : std::min(examples, static_cast<double>(options.batch));
+  return batch * static_cast<double>(options.steps);
+}
+
 Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,
                std::size_t largest_client)
-    : parameters(model.layout().size()),
-      gradient(model.layout().size()),
+    : gradient(model.layout().size()),
       velocity(options.momentum > 0 ? model.layout().size() : 0),
       batch(schema, block_rows(options, largest_client)),
       workspace(model.workspace(batch.rows)) {

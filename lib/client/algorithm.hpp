@@ -25,13 +25,15 @@ struct Options {
 };
 
 double learning_rate(const Options& options, std::uint64_t round);  // round counts from 1
+// How many examples a client that has so many works through in a round, counting each pass.
+double examples_per_round(const Options& options, double examples);
 
 // The memory of one thread that trains clients, one after another; allocated once.
 struct Worker {
   // For clients of at most `largest_client` examples.
   Worker(const model::Model& model, const data::Schema& schema, const Options& options, std::size_t largest_client);
 
-  Vector parameters;  // the local model; after training, the update
+  std::span<float> parameters;  // the caller's: the local model; after training, the update
   Vector gradient;
   Vector velocity;                   // empty without momentum
   std::vector<std::uint32_t> order;  // of the client's examples

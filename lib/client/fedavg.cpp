@@ -33,6 +33,9 @@ class FedAvg : public Algorithm {
       const std::size_t begin = step % per_epoch * batch;
       if (begin == 0) stream.shuffle(std::span(worker.order));
       const auto part = std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(batch, n - begin));
+      // This step's examples and, while it computes, those of the next.
+      const auto soon = std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(2 * batch, n - begin));
+      a.examples.block->prefetch(a.examples.first, soon);
       loss += descend(a.examples, part, lr, worker);
       seen += part.size();
     }

@@ -14,7 +14,6 @@ struct Mlp::Scratch : Workspace {
   std::vector<Vector> values;  // of each layer's outputs: activations; of the last layer: errors
   std::vector<Vector> slopes;  // of each hidden layer: φ'(z)
   std::vector<Vector> errors;  // of each hidden layer: weight · ∂ loss / ∂ z
-  Vector transposed;           // for dense_backward
 };
 
 namespace {
@@ -58,9 +57,6 @@ std::unique_ptr<Workspace> Mlp::workspace(std::size_t rows) const {
     scratch->slopes.emplace_back(rows * widths_[l + 1]);
     scratch->errors.emplace_back(rows * widths_[l + 1]);
   }
-  std::size_t widest = 0;
-  for (std::size_t l = 1; l < layers(); ++l) widest = std::max(widest, widths_[l] + widths_[l + 1]);
-  scratch->transposed.resize(rows * widest);
   return scratch;
 }
 
@@ -71,7 +67,9 @@ Score Mlp::forward(std::span<const float> parameters, const data::Batch& batch, 
     const MatrixView outputs = columns_of(scratch.values[l], widths_[l + 1], n);
     const ConstMatrixView inputs = l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
     kernels::dense_forward(layout_.view(parameters, kernel(l)), layout_.view(parameters, bias(l)), inputs, outputs);
-    if (l + 1 < layers()) activation_.apply(std::span(scratch.values[l]).first(n * widths_[l + 1]), scratch.slopes[l]);
+    const std::size_t used = n * widths_[l + 1];
+    if (l + 1 < layers())
+      activation_.apply(std::span(scratch.values[l]).first(used), std::span(scratch.slopes[l]).first(used));
   }
   return loss_.apply(columns_of(scratch.values.back(), widths_.back(), n), batch);
 }
@@ -94,7 +92,7 @@ Score Mlp::add_gradient(std::span<const float> parameters, const data::Batch& ba
     const ConstMatrixView inputs = l == 0 ? batch.features : constant(columns_of(scratch.values[l - 1], widths_[l], n));
     if (l > 0) {  // through the kernel before it may be updated
       MatrixView below = columns_of(scratch.errors[l - 1], widths_[l], n);
-      kernels::dense_backward(layout_.view(parameters, kernel(l)), errors, below, scratch.transposed);
+      kernels::dense_backward(layout_.view(parameters, kernel(l)), errors, below);
       below.array() *= columns_of(scratch.slopes[l - 1], widths_[l], n).array();
     }
     kernels::dense_update(errors, inputs, layout_.view(gradient, kernel(l)), layout_.view(gradient, bias(l)));

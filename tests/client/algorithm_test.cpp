@@ -26,12 +26,12 @@ struct Setting {
   Assignment assignment(data::ClientId client, std::uint64_t round = 1) const {
     return {dataset.client(client), global, round, kSeed};
   }
-  Worker worker(const Options& options) const { return {*model, schema, options, dataset.largest_client()}; }
+  test::Worker worker(const Options& options) const { return {*model, schema, options, dataset.largest_client()}; }
 
   Vector update(const Options& options, data::ClientId client, std::uint64_t round = 1) const {
-    Worker w = worker(options);
+    test::Worker w = worker(options);
     make(*model, options)->train(assignment(client, round), w);
-    return w.parameters;
+    return w.room;
   }
 
   // Mean gradient of loss and penalty over the examples listed, and the mean loss.
@@ -84,7 +84,7 @@ Reference fedavg_reference(const Setting& s, const Options& o, data::ClientId cl
 void expect_reference(const Setting& s, const Options& options) {
   for (const data::ClientId client : {40u, 41u, 42u}) {
     const Reference expected = fedavg_reference(s, options, client, 3);
-    Worker worker = s.worker(options);
+    test::Worker worker = s.worker(options);
     const double loss = make(*s.model, options)->train(s.assignment(client, 3), worker);
     EXPECT_NEAR(loss, expected.loss, 1e-5) << "client " << client;
     double size = 0.0;
@@ -107,7 +107,7 @@ TEST(FedSgd, StepsAlongTheMeanGradientOfAllExamples) {
     std::vector<std::uint32_t> all(s.dataset.client(client).size);
     std::iota(all.begin(), all.end(), 0U);
     const auto [gradient, loss] = s.gradient(client, all, s.global);
-    Worker worker = s.worker(options);
+    test::Worker worker = s.worker(options);
     EXPECT_NEAR(make(*s.model, options)->train(s.assignment(client, 3), worker), loss, 1e-6);
     for (std::size_t j = 0; j < gradient.size(); ++j)
       EXPECT_NEAR(worker.parameters[j], -0.2 * 0.25 * double{gradient[j]}, 1e-7);
@@ -169,16 +169,16 @@ void expect_function_of_assignment(const Setting& s, const Kind& kind) {
   for (const Options& options : variants(kind)) {
     SCOPED_TRACE(fmt::format("{} batch {} momentum {}", kind.name, options.batch, options.momentum));
     const auto algorithm = make(*s.model, options);
-    Worker fresh = s.worker(options), used = s.worker(options);
+    test::Worker fresh = s.worker(options), used = s.worker(options);
     const double loss = algorithm->train(s.assignment(42), fresh);
     algorithm->train(s.assignment(41, 7), used);
     algorithm->train(s.assignment(40), used);
     EXPECT_EQ(algorithm->train(s.assignment(42), used), loss);
-    EXPECT_EQ(used.parameters, fresh.parameters);
+    EXPECT_EQ(used.room, fresh.room);
 
-    Worker roomy(*s.model, s.schema, options, 5000);
+    test::Worker roomy(*s.model, s.schema, options, 5000);
     EXPECT_EQ(algorithm->train(s.assignment(42), roomy), loss);
-    EXPECT_EQ(roomy.parameters, fresh.parameters);
+    EXPECT_EQ(roomy.room, fresh.room);
   }
 }
 

@@ -96,7 +96,7 @@ void expect_none(const model::Options& model_options, const data::Schema& schema
   const auto model = model::make(model_options, schema);
   const data::Dataset dataset({test::random_block(schema, {610, 1, 13, 256, 600})});
   const auto algorithm = make(*model, options);
-  Worker worker(*model, schema, options, dataset.largest_client());
+  test::Worker worker(*model, schema, options, dataset.largest_client());
   const Vector global = test::random_vector(model->layout().size(), 0.05);
   algorithm->train({dataset.client(0), global, 1, 1}, worker);
   EXPECT_EQ(allocations_of([&] {

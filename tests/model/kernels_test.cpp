@@ -19,7 +19,7 @@ struct Shape {
   Index out, in, n;
 };
 // Smaller and larger than the kernels' tiles in each direction, and no multiples of them.
-constexpr std::array<Shape, 10> kShapes = {{{1, 1, 1},
+constexpr std::array<Shape, 12> kShapes = {{{1, 1, 1},
                                             {1, 7, 3},
                                             {5, 1, 2},
                                             {3, 4, 5},
@@ -28,25 +28,26 @@ constexpr std::array<Shape, 10> kShapes = {{{1, 1, 1},
                                             {17, 29, 10},
                                             {31, 300, 25},
                                             {33, 13, 24},
-                                            {40, 70, 65}}};
+                                            {40, 70, 65},
+                                            {6, 2100, 32},
+                                            {7, 50, 260}}};
 
 Matrix random_matrix(Index rows, Index columns, std::uint64_t seed) {
   const Vector values = test::random_vector(static_cast<std::size_t>(rows * columns), 1.0, seed);
   return ConstMatrixView(values.data(), rows, columns);
 }
 ConstMatrixView constant(const Matrix& m) { return {m.data(), m.rows(), m.cols()}; }
-Vector scratch_for(Index out, Index in, Index n) { return Vector(static_cast<std::size_t>((in + out) * n)); }
 MatrixView view(Matrix& m) { return {m.data(), m.rows(), m.cols()}; }
 
-TEST(Dense, ForwardIsKernelTimesInputsPlusBias) {
+TEST(Dense, ForwardIsTransposedKernelTimesInputsPlusBias) {
   for (const auto& [out, in, n] : kShapes) {
-    const Matrix kernel = random_matrix(out, in, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3);
+    const Matrix kernel = random_matrix(in, out, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3);
     Matrix y = random_matrix(out, n, 4);
     dense_forward(constant(kernel), constant(bias), constant(x), view(y));
     for (Index o = 0; o < out; ++o)
       for (Index i = 0; i < n; ++i) {
         double expected = bias(o, 0);
-        for (Index k = 0; k < in; ++k) expected += double{kernel(o, k)} * double{x(k, i)};
+        for (Index k = 0; k < in; ++k) expected += double{kernel(k, o)} * double{x(k, i)};
         EXPECT_NEAR(y(o, i), expected, 1e-4) << out << " × " << in << " × " << n;
       }
   }
@@ -55,7 +56,7 @@ TEST(Dense, ForwardIsKernelTimesInputsPlusBias) {
 TEST(Dense, UpdateAddsOuterProducts) {
   for (const auto& [out, in, n] : kShapes) {
     const Matrix errors = random_matrix(out, n, 1), x = random_matrix(in, n, 2);
-    const Matrix kernel_before = random_matrix(out, in, 3), bias_before = random_matrix(out, 1, 4);
+    const Matrix kernel_before = random_matrix(in, out, 3), bias_before = random_matrix(out, 1, 4);
     Matrix kernel = kernel_before, bias = bias_before;
     dense_update(constant(errors), constant(x), view(kernel), view(bias));
     for (Index o = 0; o < out; ++o) {
@@ -63,24 +64,23 @@ TEST(Dense, UpdateAddsOuterProducts) {
       for (Index i = 0; i < n; ++i) expected_bias += errors(o, i);
       EXPECT_NEAR(bias(o, 0), expected_bias, 1e-4);
       for (Index k = 0; k < in; ++k) {
-        double expected = kernel_before(o, k);
+        double expected = kernel_before(k, o);
         for (Index i = 0; i < n; ++i) expected += double{errors(o, i)} * double{x(k, i)};
-        EXPECT_NEAR(kernel(o, k), expected, 1e-4) << out << " × " << in << " × " << n;
+        EXPECT_NEAR(kernel(k, o), expected, 1e-4) << out << " × " << in << " × " << n;
       }
     }
   }
 }
 
-TEST(Dense, BackwardIsTransposedKernelTimesErrors) {
+TEST(Dense, BackwardIsKernelTimesErrors) {
   for (const auto& [out, in, n] : kShapes) {
-    const Matrix kernel = random_matrix(out, in, 1), errors = random_matrix(out, n, 2);
+    const Matrix kernel = random_matrix(in, out, 1), errors = random_matrix(out, n, 2);
     Matrix below = random_matrix(in, n, 3);
-    Vector scratch = scratch_for(out, in, n);
-    dense_backward(constant(kernel), constant(errors), view(below), scratch);
+    dense_backward(constant(kernel), constant(errors), view(below));
     for (Index k = 0; k < in; ++k)
       for (Index i = 0; i < n; ++i) {
         double expected = 0.0;
-        for (Index o = 0; o < out; ++o) expected += double{kernel(o, k)} * double{errors(o, i)};
+        for (Index o = 0; o < out; ++o) expected += double{kernel(k, o)} * double{errors(o, i)};
         EXPECT_NEAR(below(k, i), expected, 1e-4) << out << " × " << in << " × " << n;
       }
   }
@@ -89,16 +89,15 @@ TEST(Dense, BackwardIsTransposedKernelTimesErrors) {
 // What an example contributes does not depend on the batch around it, to the last bit.
 TEST(Dense, HasTheSameBitsForAnExampleInAnyBatch) {
   for (const auto& [out, in, n] : kShapes) {
-    const Matrix kernel = random_matrix(out, in, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3),
+    const Matrix kernel = random_matrix(in, out, 1), bias = random_matrix(out, 1, 2), x = random_matrix(in, n, 3),
                  errors = random_matrix(out, n, 4);
     Matrix together(out, n), alone(out, 1), below_together(in, n), below_alone(in, 1);
     dense_forward(constant(kernel), constant(bias), constant(x), view(together));
-    Vector scratch = scratch_for(out, in, n);
-    dense_backward(constant(kernel), constant(errors), view(below_together), scratch);
+    dense_backward(constant(kernel), constant(errors), view(below_together));
     for (Index i = 0; i < n; ++i) {
       const Matrix one = x.col(i), error = errors.col(i);
       dense_forward(constant(kernel), constant(bias), constant(one), view(alone));
-      dense_backward(constant(kernel), constant(error), view(below_alone), scratch);
+      dense_backward(constant(kernel), constant(error), view(below_alone));
       EXPECT_EQ(together.col(i), alone.col(0)) << out << " × " << in << " × " << n;
       EXPECT_EQ(below_together.col(i), below_alone.col(0)) << out << " × " << in << " × " << n;
     }

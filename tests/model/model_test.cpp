@@ -33,7 +33,7 @@ TEST(Model, NamesAndShapesItsTensorsAsFilesShowThem) {
   EXPECT_EQ(make({.kind = "linear"}, regression(7, 2))->layout().size(), 16u);
 }
 
-// A kernel is row-major {inputs, outputs} in the vector: what the file shows is what multiplies.
+// The weights of one output lie next to each other in the vector.
 TEST(Model, PassesForwardLayerByLayer) {
   constexpr std::size_t kIn = 3, kHidden = 4, kOut = 2, kRows = 5;
   const data::Schema schema = regression(kIn, kOut);
@@ -47,12 +47,12 @@ TEST(Model, PassesForwardLayerByLayer) {
     std::array<double, kHidden> h{};
     for (std::size_t o = 0; o < kHidden; ++o) {
       h[o] = first_bias[o];
-      for (std::size_t k = 0; k < kIn; ++k) h[o] += double{block.numbers[i * kIn + k]} * double{first[k * kHidden + o]};
+      for (std::size_t k = 0; k < kIn; ++k) h[o] += double{block.numbers[i * kIn + k]} * double{first[o * kIn + k]};
       h[o] = std::tanh(h[o]);
     }
     for (std::size_t o = 0; o < kOut; ++o) {
       double error = double{second_bias[o]} - double{block.targets[i * kOut + o]};
-      for (std::size_t k = 0; k < kHidden; ++k) error += h[k] * double{second[k * kOut + o]};
+      for (std::size_t k = 0; k < kHidden; ++k) error += h[k] * double{second[o * kHidden + k]};
       loss += 0.5 * error * error;
     }
   }

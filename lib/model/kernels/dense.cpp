@@ -10,57 +10,95 @@ namespace fedmpi::model::kernels {
 
 namespace {
 
-// A tile of the result is up to two packs of rows by up to kColumns columns, so that its accumulators leave room for
-// the operands among the registers.
-constexpr std::size_t kColumns = Pack::registers == 32 ? 12 : 5;
-
-// A column-major matrix whose rows are contiguous, and one that is read element by element.
+// A matrix that is read in whole registers down its contiguous columns, and two that are read element by element. Their
+// types say which way they are contiguous, or addresses would take up the general registers.
 struct Columns {
   const float* data;
-  std::size_t column_step;
+  std::size_t step;
+
+  const float* column(std::size_t j) const { return data + j * step; }
 };
-struct Elements {
+struct ElementsByRow {
   const float* data;
-  std::size_t column_step, row_step;
+  std::size_t step;
+
+  float operator()(std::size_t k, std::size_t j) const { return data[k * step + j]; }
+  ElementsByRow from(std::size_t k, std::size_t j) const { return {data + k * step + j, step}; }
+};
+struct ElementsByColumn {
+  const float* data;
+  std::size_t step;
+
+  float operator()(std::size_t k, std::size_t j) const { return data[k + j * step]; }
+  ElementsByColumn from(std::size_t k, std::size_t j) const { return {data + k + j * step, step}; }
+};
+struct Result {
+  float* data;
+  std::size_t step;
+
+  float* column(std::size_t j) const { return data + j * step; }
 };
 
-// A tile: c (packs of rows × columns) += a (rows × depth) · b (depth × columns). `a` and `c` have contiguous rows; b is
-// read element by element. The products are summed before they meet c, which may be far larger. With `partial`, only
-// `last` lanes of the last pack count. Every loop over the tile is unrolled by force, or the compiler would keep the
-// accumulators in memory.
-template <std::size_t packs, std::size_t columns, bool partial>
-[[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b, float* c,
-                                                 std::size_t c_column_step) {
-  const auto load = [last](const float* p, std::size_t pack) {
+std::size_t pieces(std::size_t n, std::size_t most) { return (n + most - 1) / most; }
+
+// n things in as few pieces of at most `most` as possible, equal or one apart, since a narrow last piece would leave
+// the arithmetic units waiting. Calls each(first, count, width) for `count` pieces of that width from `first` on.
+template <class Each>
+void in_pieces(std::size_t n, std::size_t most, Each each) {
+  if (n == 0) return;
+  const std::size_t count = pieces(n, most), width = pieces(n, count), wide = n - count * (width - 1);
+  each(0, wide, width);
+  if (wide < count) each(wide * width, count - wide, width - 1);
+}
+
+// Tiles are as large as their accumulators leave room for the operands among the registers. Loops over a tile are
+// unrolled by force, or the compiler would keep the accumulators in memory.
+constexpr bool kManyRegisters = Pack::registers == 32;
+
+// ---- Products whose result has contiguous rows: outer products of a column of a and a row of b.
+
+constexpr std::size_t kPacks = kManyRegisters ? 3 : 2, kColumns = kManyRegisters ? 8 : 5;
+
+// c (packs of rows × columns) += a (rows × depth) · b (depth × columns). The products are summed before they meet c,
+// which may be far larger. With `partial`, only `last` lanes of the last pack count.
+template <std::size_t packs, std::size_t columns, bool partial, class Elements>
+[[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b, Result c) {
+  const auto load = [last](const float* p, std::size_t pack) __attribute__((always_inline)) {
     return partial && pack + 1 == packs ? Pack::load(p + pack * Pack::lanes, last) : Pack::load(p + pack * Pack::lanes);
   };
   Pack sum[packs][columns];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < columns; ++j)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (std::size_t p = 0; p < packs; ++p) sum[p][j] = Pack::all(0.0F);
-  for (std::size_t k = 0; k < depth; ++k) {
+  const auto step = [&](std::size_t k) __attribute__((always_inline)) {
     Pack left[packs];
-#pragma GCC unroll 2
-    for (std::size_t p = 0; p < packs; ++p) left[p] = load(a.data + k * a.column_step, p);
-#pragma GCC unroll 16
+#pragma GCC unroll 4
+    for (std::size_t p = 0; p < packs; ++p) left[p] = load(a.column(k), p);
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < columns; ++j) {
-      const Pack right = Pack::all(b.data[k * b.row_step + j * b.column_step]);
-#pragma GCC unroll 2
+      const Pack right = Pack::all(b(k, j));
+#pragma GCC unroll 4
       for (std::size_t p = 0; p < packs; ++p) sum[p][j].add_product(left[p], right);
     }
+  };
+  std::size_t k = 0;
+  for (; k + 2 <= depth; k += 2) {  // two at a time: with batches of ten the loop itself is felt
+    step(k);
+    step(k + 1);
   }
-  // All loads before the first store: a partial pack reaches over its neighbour's column, and a load that overlaps a
-  // store just made has to wait for it.
-#pragma GCC unroll 16
+  if (k < depth) step(k);
+    // All loads before the first store: a partial pack reaches over its neighbour's column, and a load that overlaps a
+    // store just made has to wait for it.
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < columns; ++j)
-#pragma GCC unroll 2
-    for (std::size_t p = 0; p < packs; ++p) sum[p][j].add(load(c + j * c_column_step, p));
-#pragma GCC unroll 16
+#pragma GCC unroll 4
+    for (std::size_t p = 0; p < packs; ++p) sum[p][j].add(load(c.column(j), p));
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < columns; ++j)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (std::size_t p = 0; p < packs; ++p) {
-      float* to = c + j * c_column_step + p * Pack::lanes;
+      float* to = c.column(j) + p * Pack::lanes;
       if (partial && p + 1 == packs)
         sum[p][j].store(to, last);
       else
@@ -69,45 +107,112 @@ template <std::size_t packs, std::size_t columns, bool partial>
 }
 
 // The same for any number of rows, and for `tiles` groups of `columns` columns one after the other.
-template <std::size_t columns>
-void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Columns a, Elements b, float* c,
-                    std::size_t c_column_step) {
+template <class Elements, std::size_t columns>
+void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Columns a, Elements b, Result c) {
   constexpr std::size_t lanes = Pack::lanes;
-  for (std::size_t t = 0; t < tiles; ++t, b.data += columns * b.column_step, c += columns * c_column_step) {
+  for (std::size_t t = 0; t < tiles; ++t, b = b.from(0, columns), c.data += columns * c.step) {
     std::size_t i = 0;
-    const auto tile = [&]<std::size_t packs, bool partial>() {
-      multiply_tile<packs, columns, partial>(depth, rows - i - (packs - 1) * lanes, {a.data + i, a.column_step}, b,
-                                             c + i, c_column_step);
+    const auto tile = [&]<std::size_t packs, bool partial>() __attribute__((always_inline)) {
+      multiply_tile<packs, columns, partial>(depth, rows - i - (packs - 1) * lanes, {a.data + i, a.step}, b,
+                                             {c.data + i, c.step});
       i += packs * lanes;
     };
-    while (i + 2 * lanes <= rows) tile.template operator()<2, false>();
-    if (i + lanes < rows)
-      tile.template operator()<2, true>();
-    else if (i + lanes == rows)
-      tile.template operator()<1, false>();
-    else if (i < rows)
-      tile.template operator()<1, true>();
+    while (i + kPacks * lanes <= rows) tile.template operator()<kPacks, false>();
+    if constexpr (kPacks == 3)
+      if (i + 2 * lanes <= rows) tile.template operator()<2, false>();
+    if (i + lanes <= rows) tile.template operator()<1, false>();
+    if (i < rows) tile.template operator()<1, true>();
   }
 }
 
-using MultiplyTiles = void (*)(std::size_t, std::size_t, std::size_t, Columns, Elements, float*, std::size_t);
+template <class Elements>
+using MultiplyTiles = void (*)(std::size_t, std::size_t, std::size_t, Columns, Elements, Result);
 
-template <std::size_t... columns>
-constexpr std::array<MultiplyTiles, sizeof...(columns)> by_columns(std::index_sequence<columns...>) {
-  return {multiply_tiles<columns + 1>...};
+template <class Elements, std::size_t... i>
+constexpr std::array<MultiplyTiles<Elements>, sizeof...(i)> multiply_by_columns(std::index_sequence<i...>) {
+  return {multiply_tiles<Elements, i + 1>...};
 }
 
 // c (rows × columns) += a (rows × depth) · b (depth × columns)
-void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, float* c,
-              std::size_t c_column_step) {
-  static constexpr auto kByColumns = by_columns(std::make_index_sequence<kColumns>());
-  if (columns == 0) return;
-  const std::size_t tiles = (columns + kColumns - 1) / kColumns, width = (columns + tiles - 1) / tiles;
-  const std::size_t whole = columns / width, rest = columns % width;
-  kByColumns[width - 1](rows, whole, depth, a, b, c, c_column_step);
-  if (rest == 0) return;
-  b.data += whole * width * b.column_step;
-  kByColumns[rest - 1](rows, 1, depth, a, b, c + whole * width * c_column_step, c_column_step);
+template <class Elements>
+void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, Result c) {
+  static constexpr auto kByColumns = multiply_by_columns<Elements>(std::make_index_sequence<kColumns>());
+  constexpr std::size_t kDepth = 128;  // a block of a that stays in the cache while all tiles go over it
+  for (std::size_t k = 0; k < depth; k += kDepth)
+    in_pieces(columns, kColumns, [&](std::size_t j, std::size_t tiles, std::size_t width) {
+      kByColumns[width - 1](rows, tiles, std::min(kDepth, depth - k), {a.column(k), a.step}, b.from(k, j),
+                            {c.column(j), c.step});
+    });
+}
+
+// ---- Products of two matrices that are contiguous along the sum: dot products, summed across registers at the end.
+
+constexpr std::size_t kDots = 4, kExamples = kManyRegisters ? 6 : 2;  // four sums across registers are made at once
+
+// c (rows × columns) = start + aᵀ (rows × depth) · b (depth × columns)
+template <std::size_t rows, std::size_t columns>
+[[gnu::always_inline]] inline void dot_tile(std::size_t depth, Columns a, Columns b, Columns start, Result c) {
+  Pack sum[kDots][columns];
+#pragma GCC unroll 8
+  for (std::size_t j = 0; j < columns; ++j)
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kDots; ++i) sum[i][j] = Pack::all(0.0F);
+  const auto step = [&](auto load) __attribute__((always_inline)) {
+    Pack left[rows];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < rows; ++i) left[i] = load(a.column(i));
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < columns; ++j) {
+      Pack right = load(b.column(j));
+      right.keep();
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < rows; ++i) sum[i][j].add_product(left[i], right);
+    }
+  };
+  std::size_t k = 0;
+  for (; k + Pack::lanes <= depth; k += Pack::lanes) step([k](const float* p) { return Pack::load(p + k); });
+  if (k < depth) step([k, depth](const float* p) { return Pack::load(p + k, depth - k); });
+#pragma GCC unroll 8
+  for (std::size_t j = 0; j < columns; ++j) {
+    Pack::add_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j], start.column(j), c.column(j), rows);
+  }
+}
+
+// The same for `tiles` groups of `columns` columns one after the other.
+template <std::size_t rows, std::size_t columns>
+void dot_tiles(std::size_t tiles, std::size_t depth, Columns a, Columns b, Columns start, Result c) {
+  for (std::size_t t = 0; t < tiles; ++t) {
+    dot_tile<rows, columns>(depth, a, b, start, c);
+    b.data += columns * b.step;
+    start.data += columns * start.step;
+    c.data += columns * c.step;
+  }
+}
+
+using DotTiles = void (*)(std::size_t, std::size_t, Columns, Columns, Columns, Result);
+
+template <std::size_t... i>
+constexpr std::array<DotTiles, sizeof...(i)> dots_by_shape(std::index_sequence<i...>) {
+  return {dot_tiles<i / kExamples + 1, i % kExamples + 1>...};
+}
+
+// c (rows × columns) = start + aᵀ (rows × depth) · b (depth × columns)
+void multiply_transposed(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Columns b, Columns start,
+                         Result c) {
+  static constexpr auto kByShape = dots_by_shape(std::make_index_sequence<kDots * kExamples>());
+  constexpr std::size_t kDepth = 1024, kBlock = 30;  // a block of b that stays in the cache while all of a streams by
+  for (std::size_t k = 0; k < depth; k += kDepth) {
+    const Columns from = k == 0 ? start : Columns{c.data, c.step};
+    for (std::size_t first = 0; first < columns; first += kBlock)
+      for (std::size_t i = 0; i < rows; i += kDots)
+        in_pieces(std::min(kBlock, columns - first), kExamples,
+                  [&](std::size_t offset, std::size_t tiles, std::size_t width) {
+                    const std::size_t j = first + offset;
+                    kByShape[(std::min(kDots, rows - i) - 1) * kExamples + width - 1](
+                        tiles, std::min(kDepth, depth - k), {a.column(i) + k, a.step}, {b.column(j) + k, b.step},
+                        {from.column(j) + i, from.step}, {c.column(j) + i, c.step});
+                  });
+  }
 }
 
 std::size_t size(Eigen::Index n) { return static_cast<std::size_t>(n); }
@@ -116,35 +221,21 @@ std::size_t size(Eigen::Index n) { return static_cast<std::size_t>(n); }
 
 void dense_forward(const ConstMatrixView& kernel, const ConstMatrixView& bias, const ConstMatrixView& inputs,
                    MatrixView outputs) {
-  const std::size_t out = size(kernel.rows()), in = size(kernel.cols()), n = size(inputs.cols());
-  outputs.colwise() = bias.col(0);
-  // Depth in blocks whose rows of the kernel stay close to each other in memory while all tiles go over them.
-  constexpr std::size_t kDepth = 128;
-  for (std::size_t k = 0; k < in; k += kDepth)
-    multiply(out, n, std::min(kDepth, in - k), {kernel.data() + k * out, out}, {inputs.data() + k, in, 1},
-             outputs.data(), out);
+  const std::size_t in = size(kernel.rows()), out = size(kernel.cols()), n = size(inputs.cols());
+  multiply_transposed(out, n, in, {kernel.data(), in}, {inputs.data(), in}, {bias.data(), 0}, {outputs.data(), out});
 }
 
 void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, MatrixView kernel, MatrixView bias) {
-  const std::size_t out = size(errors.rows()), in = size(inputs.rows()), n = size(inputs.cols());
-  multiply(out, in, n, {errors.data(), out}, {inputs.data(), 1, in}, kernel.data(), out);
-  for (Eigen::Index i = 0; i < errors.rows(); ++i) {
-    float sum = 0.0F;
-    for (Eigen::Index j = 0; j < errors.cols(); ++j) sum += errors(i, j);
-    bias(i, 0) += sum;
-  }
+  const std::size_t in = size(kernel.rows()), out = size(kernel.cols()), n = size(inputs.cols());
+  multiply(in, out, n, {inputs.data(), in}, ElementsByRow{errors.data(), out}, {kernel.data(), in});
+  const float one = 1.0F;  // a column of ones, all of them this one
+  multiply(out, 1, n, {errors.data(), out}, ElementsByRow{&one, 0}, {bias.data(), out});
 }
 
-void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors, MatrixView input_errors,
-                    std::span<float> scratch) {
-  // As input_errorsᵀ = errorsᵀ · kernel, so that rows of examples are contiguous and no sum runs across a register.
-  const std::size_t out = size(kernel.rows()), in = size(kernel.cols()), n = size(errors.cols());
-  MatrixView left(scratch.data(), errors.cols(), errors.rows());
-  MatrixView result(scratch.data() + n * out, input_errors.cols(), input_errors.rows());
-  left = errors.transpose();
-  result.setZero();
-  multiply(n, in, out, {left.data(), n}, {kernel.data(), out, 1}, result.data(), n);
-  input_errors = result.transpose();
+void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors, MatrixView input_errors) {
+  const std::size_t in = size(kernel.rows()), out = size(kernel.cols()), n = size(errors.cols());
+  input_errors.setZero();
+  multiply(in, n, out, {kernel.data(), in}, ElementsByColumn{errors.data(), out}, {input_errors.data(), in});
 }
 
 }  // namespace fedmpi::model::kernels
