@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "base/checksum.hpp"
+#include "data/prefetcher.hpp"
 
 namespace fedmpi::data {
 
@@ -56,6 +58,16 @@ Batch Block::gather(std::size_t first, std::size_t count, BatchBuffer& buffer) c
       *this, count, [&](std::size_t i) { return first + i; }, buffer);
 }
 
+void Block::prefetch(std::size_t first, std::span<const std::uint32_t> order) const {
+  constexpr std::size_t kLine = 64, kRoom = 1 << 16;  // bytes: more would drive out what is in use
+  const bool small = schema.type == FeatureType::uint8;
+  const std::size_t row = schema.features() * (small ? 1 : sizeof(float));
+  const auto data = small ? std::as_bytes(std::span(bytes)) : std::as_bytes(std::span(numbers));
+  for (const std::uint32_t i : order.first(std::min(order.size(), kRoom / row)))
+    for (std::size_t j = 0; j < row; j += kLine)
+      __builtin_prefetch(&data[(first + i) * row + j], 0, 2);  // for reading, into the second-level cache
+}
+
 std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
   const std::array<float, 2> form = {schema.scale, schema.offset};
   std::uint64_t sum = checksum(std::as_bytes(std::span(form)));
@@ -68,6 +80,38 @@ std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
   add(targets, schema.targets);
   return sum;
 }
+
+void Block::prefetch(std::size_t row) const {
+  const std::size_t width = schema.features();
+  if (on_file) return;
+  if (!bytes.empty()) __builtin_prefetch(bytes.data() + row * width);
+  if (!numbers.empty()) __builtin_prefetch(numbers.data() + row * width);
+  if (!labels.empty()) __builtin_prefetch(labels.data() + row);
+  if (!targets.empty()) __builtin_prefetch(targets.data() + row * schema.targets);
+}
+
+std::uint64_t Block::checksum_of_run(std::size_t run) const {
+  return on_file ? on_file->checksums[run] : checksum_of(offsets[run], offsets[run + 1] - offsets[run]);
+}
+
+Dataset::Dataset() : Dataset(std::vector<Block>()) {}
+
+Dataset::Dataset(std::vector<Block> blocks) : Dataset(std::move(blocks), std::make_unique<Prefetcher>()) {}
+
+Dataset::Dataset(std::vector<Block> blocks, std::unique_ptr<Prefetcher> prefetcher)
+    : blocks_(std::move(blocks)), prefetcher_(std::move(prefetcher)) {}
+
+void Dataset::add(Dataset other) {
+  std::move(other.blocks_.begin(), other.blocks_.end(), std::back_inserter(blocks_));
+  std::sort(blocks_.begin(), blocks_.end(),
+            [](const Block& a, const Block& b) { return a.first_client < b.first_client; });
+  // One prefetcher will do, if its places are large enough for the clients of both.
+  if (other.prefetcher_->place_bytes() > prefetcher_->place_bytes()) prefetcher_ = std::move(other.prefetcher_);
+}
+
+Dataset::Dataset(Dataset&&) noexcept = default;
+Dataset& Dataset::operator=(Dataset&&) noexcept = default;
+Dataset::~Dataset() = default;
 
 const Block* Dataset::block_of(ClientId id) const {
   const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), id,
@@ -83,6 +127,24 @@ ClientExamples Dataset::client(ClientId id) const {
   return {id, block, block->offsets[i], block->offsets[i + 1] - block->offsets[i]};
 }
 
+void Dataset::find(std::span<const ClientId> ids, std::vector<ClientExamples>& found) const {
+  // Few of many clients are asked for, so nothing of them is in a cache: what is needed first is asked for ahead.
+  constexpr std::size_t kAhead = 16;
+  const Block* block = nullptr;
+  const auto offset_of = [&](ClientId id) -> const std::uint64_t* {
+    if (block == nullptr || id - block->first_client >= block->runs()) block = block_of(id);
+    return block == nullptr ? nullptr : block->offsets.data() + (id - block->first_client);
+  };
+  for (std::size_t i = 0; i < ids.size() + kAhead; ++i) {
+    if (i < ids.size()) __builtin_prefetch(offset_of(ids[i]));
+    if (i < kAhead) continue;
+    const ClientId id = ids[i - kAhead];
+    const std::uint64_t* offset = offset_of(id);
+    if (offset == nullptr || offset[0] == offset[1]) continue;
+    found.push_back({id, block, offset[0], offset[1] - offset[0]});
+  }
+}
+
 std::size_t Dataset::largest_client() const {
   std::size_t largest = 0;
   for (const Block& b : blocks_)
@@ -93,15 +155,17 @@ std::size_t Dataset::largest_client() const {
 
 std::size_t Dataset::clients() const {
   std::size_t n = 0;
-  for (const Block& b : blocks_) n += b.offsets.empty() ? 0 : b.offsets.size() - 1;
+  for (const Block& b : blocks_) n += b.runs();
   return n;
 }
 
 std::size_t Dataset::memory() const {
-  std::size_t bytes = 0;
-  for (const Block& b : blocks_)
+  std::size_t bytes = prefetcher_->memory();
+  for (const Block& b : blocks_) {
     bytes += b.bytes.capacity() + 4 * (b.numbers.capacity() + b.labels.capacity() + b.targets.capacity()) +
              8 * b.offsets.capacity();
+    if (b.on_file) bytes += 8 * (b.on_file->rows.capacity() + b.on_file->checksums.capacity());
+  }
   return bytes;
 }
 

@@ -1,25 +1,37 @@
-// What one participant holds in memory: blocks of examples of consecutive clients, in their stored type.
+// The clients of one participant: blocks of examples of consecutive clients, in their stored type, in memory or on
+// file.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/batch.hpp"
 #include "data/schema.hpp"
+#include "data/stored_vector.hpp"
 
 namespace fedmpi::data {
 
 using ClientId = std::uint64_t;  // position in the whole federation: files in order of name, clients as in the file
+
+// What is kept of a block that has been read and checked, but is not held: it is read again client by client.
+struct OnFile {
+  std::size_t classes = 0;  // as it was checked: Shard::read
+  bool skip_bad = false;
+  std::vector<std::uint64_t> rows;       // of the file where the runs begin, and the end
+  std::vector<std::uint64_t> checksums;  // of each run, by Block::checksum_of
+};
 
 // Examples read from one file, as rows.
 struct Block {
   Schema schema;
   std::string file;
   std::size_t first_row = 0;         // row of the file that the first row here was
-  std::vector<std::uint8_t> bytes;   // features when stored as uint8
-  Vector numbers;                    // features when stored as float32
+  StoredVector<std::uint8_t> bytes;  // features when stored as uint8
+  StoredVector<float> numbers;       // features when stored as float32
   std::vector<std::int32_t> labels;  // classification
   Vector targets;                    // regression, rows × targets
   std::size_t rows = 0;
@@ -32,11 +44,20 @@ struct Block {
   // run i is rows offsets[i] … offsets[i + 1] - 1.
   std::vector<std::uint64_t> offsets;
   ClientId first_client = 0;
+  std::optional<OnFile> on_file;  // then no values are held: see prefetcher.hpp
+  std::size_t runs() const { return offsets.empty() ? 0 : offsets.size() - 1; }
+  std::uint64_t checksum_of_run(std::size_t run) const;
+
+  void prefetch(std::size_t row) const;  // asks for its first bytes ahead
+
+  // Values of the rows held, `order` counted from `first`.
   Batch gather(std::size_t first, std::span<const std::uint32_t> order, BatchBuffer& buffer) const;
+  // Asks for the features of examples that will be gathered soon: they lie in random order, and memory is slow.
+  void prefetch(std::size_t first, std::span<const std::uint32_t> order) const;
   Batch gather(std::size_t first, std::size_t count, BatchBuffer& buffer) const;
 };
 
-// The examples of one client: rows first … first + size - 1 of a block.
+// The examples of one client: rows first … first + size - 1 of a block, which may be on file.
 struct ClientExamples {
   ClientId id = 0;
   const Block* block = nullptr;
@@ -44,22 +65,34 @@ struct ClientExamples {
   std::size_t size = 0;
 };
 
+class Prefetcher;
+
 class Dataset {
  public:
-  // Blocks in ascending order of client.
-  explicit Dataset(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
-  Dataset() = default;
+  // Blocks in ascending order of client. The prefetcher is for those on file.
+  explicit Dataset(std::vector<Block> blocks);
+  Dataset(std::vector<Block> blocks, std::unique_ptr<Prefetcher> prefetcher);
+  Dataset();
+  Dataset(Dataset&&) noexcept;
+  Dataset& operator=(Dataset&&) noexcept;
+  ~Dataset();
 
   bool has(ClientId id) const { return block_of(id) != nullptr; }
   ClientExamples client(ClientId id) const;  // id must be here
+  // Appends those of the ids, which ascend, that are here and have examples.
+  void find(std::span<const ClientId> ids, std::vector<ClientExamples>& found) const;
   const std::vector<Block>& blocks() const { return blocks_; }
+  void add(Dataset other);  // its clients, none of which is here
+  // Brings clients into memory that are on file; one pass over them at a time.
+  Prefetcher& prefetcher() const { return *prefetcher_; }
   std::size_t largest_client() const;  // examples of the largest client here
   std::size_t clients() const;
-  std::size_t memory() const;  // bytes held
+  std::size_t memory() const;  // bytes held, and what the prefetcher may come to hold
 
  private:
   const Block* block_of(ClientId id) const;
   std::vector<Block> blocks_;
+  std::unique_ptr<Prefetcher> prefetcher_;
 };
 
 }  // namespace fedmpi::data

@@ -11,4 +11,8 @@ std::size_t Schema::features() const {
 
 std::size_t Schema::row_bytes() const { return features() * (type == FeatureType::uint8 ? 1 : sizeof(float)); }
 
+std::size_t Schema::example_bytes() const {
+  return row_bytes() + (task == Task::classification ? sizeof(std::int32_t) : targets * sizeof(float));
+}
+
 }  // namespace fedmpi::data

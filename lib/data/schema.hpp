@@ -20,8 +20,9 @@ struct Schema {
   FeatureType type = FeatureType::float32;
   float scale = 1.0F, offset = 0.0F;  // feature = stored · scale + offset; stored is uint8
 
-  std::size_t features() const;   // numbers per example
-  std::size_t row_bytes() const;  // stored bytes of one example's features
+  std::size_t features() const;       // numbers per example
+  std::size_t row_bytes() const;      // stored bytes of one example's features
+  std::size_t example_bytes() const;  // of features and label, as held in memory
 };
 
 // One example as an importer hands it on. The spans live until the next example is asked for.

@@ -5,29 +5,28 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <cstring>
 
 #include "base/error.hpp"
 #include "base/magnitude.hpp"
 #include "data/shard_native.hpp"
 #include "data/shard_tff.hpp"
+#include "hdf5/probe.hpp"
 
 namespace fedmpi::data {
 
 namespace {
 
-Block sized(const Schema& schema, std::size_t rows) {
-  Block block;
+// Makes room for so many rows, in the memory that is there if it is enough.
+void resize(Block& block, const Schema& schema, std::size_t rows) {
   block.schema = schema;
   block.rows = rows;
-  if (schema.type == FeatureType::uint8)
-    block.bytes.resize(rows * schema.features());
-  else
-    block.numbers.resize(rows * schema.features());
-  if (schema.task == Task::classification)
-    block.labels.resize(rows);
-  else
-    block.targets.resize(rows * schema.targets);
-  return block;
+  const bool bytes = schema.type == FeatureType::uint8, classes = schema.task == Task::classification;
+  block.bytes.resize(bytes ? rows * schema.features() : 0);
+  block.numbers.resize(bytes ? 0 : rows * schema.features());
+  block.labels.resize(classes ? rows : 0);
+  block.targets.resize(classes ? 0 : rows * schema.targets);
 }
 
 void move_row(Block& block, std::size_t from, std::size_t to) {
@@ -40,6 +39,20 @@ void move_row(Block& block, std::size_t from, std::size_t to) {
   move(block.numbers, block.schema.features());
   move(block.labels, 1);
   move(block.targets, block.schema.targets);
+}
+
+// Shards numbered as `fedmpi shard` does it, shard-NNNNN.h5, with a number missing between them.
+void refuse_gap(const std::string& directory, const std::vector<std::string>& files) {
+  const auto name = [&](unsigned long number) { return fmt::format("{}/shard-{:05}.h5", directory, number); };
+  unsigned long next = 0;
+  for (const std::string& file : files) {
+    const unsigned long number = std::strtoul(file.c_str() + directory.size() + std::strlen("/shard-"), nullptr, 10);
+    if (file != name(number)) return;  // numbered otherwise, or not at all
+    if (next > 0 && number != next)
+      fail(ExitCode::bad_data, "data.shards: expected {} before {}, found none; a pattern takes the files as they are",
+           name(next), file);
+    next = number + 1;
+  }
 }
 
 void shrink(Block& block, std::size_t rows) {
@@ -56,7 +69,39 @@ void shrink(Block& block, std::size_t rows) {
 
 }  // namespace
 
+// What the library is asked when a shard is opened and described.
+void Shard::try_header(const std::string& path, std::uint64_t, std::uint64_t) {
+  const auto shard = open_unprobed(path);
+  shard->plain();
+  shard->client_name(0);
+  shard->client_name(shard->clients() - 1);
+}
+
+// What the library is asked when rows are read, a few MiB at a time.
+void Shard::try_rows(const std::string& path, std::uint64_t first, std::uint64_t count) {
+  const auto shard = open_unprobed(path);
+  const std::uint64_t step = std::max<std::uint64_t>(1, (std::uint64_t{4} << 20) / shard->schema().row_bytes());
+  for (const std::uint64_t end = first + count; first < end; first += step) {
+    const std::uint64_t n = std::min(step, end - first);
+    Block block;
+    resize(block, shard->schema(), n);
+    shard->read_rows(first, n, false, block);
+  }
+}
+
+void Shard::probe_rows(std::size_t first, std::size_t count) const {
+  if (plain() || (probed_first_ <= first && first + count <= probed_end_)) return;
+  hdf5::probe(path_, try_rows, first, count);
+  probed_first_ = first;
+  probed_end_ = first + count;
+}
+
 std::unique_ptr<Shard> Shard::open(const std::string& path) {
+  hdf5::probe(path, try_header);
+  return open_unprobed(path);
+}
+
+std::unique_ptr<Shard> Shard::open_unprobed(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
   std::unique_ptr<Shard> shard;
   if (is_tff(file))
@@ -83,25 +128,53 @@ std::optional<std::string> Shard::fault(const Block& block, std::size_t row, std
   return std::nullopt;
 }
 
-Block Shard::read(std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad) const {
-  const std::size_t first = boundaries.front(), count = boundaries.back() - first;
-  Block block = sized(schema_, count);
-  block.file = path_;
-  block.first_row = first;
-  read_rows(first, count, block);
-  block.offsets.reserve(boundaries.size());
-  std::size_t kept = 0;
+bool Shard::all_good(const Block& block, std::size_t classes) const {
+  // As unsigned numbers the negative labels are the largest.
+  std::uint32_t largest = 0;
+  for (const std::int32_t label : block.labels) largest = std::max(largest, static_cast<std::uint32_t>(label));
+  return (block.labels.empty() || largest < classes) && all_finite(block.numbers) && all_finite(block.targets);
+}
+
+// Refuses or leaves out bad rows, and sets the block's runs: the rows between the boundaries.
+void Shard::check(Block& block, std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad) const {
+  const std::size_t first = boundaries.front(), count = block.rows;
+  block.dropped = 0;
+  block.offsets.resize(boundaries.size());
+  if (all_good(block, classes)) {
+    std::transform(boundaries.begin(), boundaries.end(), block.offsets.begin(), [&](auto row) { return row - first; });
+    return;
+  }
+  std::size_t kept = 0, run = 0;
   for (std::size_t row = 0; row < count; ++row) {
-    while (boundaries[block.offsets.size()] == first + row) block.offsets.push_back(kept);
+    for (; boundaries[run] == first + row; ++run) block.offsets[run] = kept;
     const auto problem = fault(block, row, classes);
     if (problem && !skip_bad) fail(ExitCode::bad_data, "{}: row {}: {}", path_, first + row, *problem);
     if (problem) continue;
     if (kept != row) move_row(block, row, kept);
     ++kept;
   }
-  block.offsets.resize(boundaries.size(), kept);
+  std::fill(block.offsets.begin() + static_cast<std::ptrdiff_t>(run), block.offsets.end(), kept);
   if (kept != count) shrink(block, kept);
+}
+
+Block Shard::read(std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad) const {
+  const std::size_t first = boundaries.front(), count = boundaries.back() - first;
+  probe_rows(first, count);
+  Block block;
+  resize(block, schema_, count);
+  block.file = path_;
+  block.first_row = first;
+  read_rows(first, count, false, block);
+  check(block, boundaries, classes, skip_bad);
   return block;
+}
+
+void Shard::read_again(std::span<const std::uint64_t> boundaries, std::size_t classes, bool skip_bad,
+                       Block& block) const {
+  const std::size_t first = boundaries.front(), count = boundaries.back() - first;
+  resize(block, schema_, count);
+  read_rows(first, count, true, block);
+  check(block, boundaries, classes, skip_bad);
 }
 
 Block Shard::read(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const {
@@ -124,8 +197,10 @@ std::vector<std::string> shard_files(const std::string& pattern) {
   std::vector<std::string> files;
   if (glob(search.c_str(), 0, nullptr, &found) == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
-  if (files.empty()) fail(ExitCode::usage, "data.shards: expected shards at '{}', found no file of that name", search);
+  if (files.empty())
+    fail(ExitCode::bad_data, "data.shards: expected shards at '{}', found no file of that name", search);
   std::sort(files.begin(), files.end());
+  if (directory) refuse_gap(pattern, files);
   return files;
 }
 

@@ -104,15 +104,23 @@ std::string NativeShard::client_name(std::size_t client) const {
   return file_.dataset("/clients/names").read_strings(client, 1)[0];
 }
 
-void NativeShard::read_rows(std::size_t first, std::size_t count, Block& block) const {
+bool NativeShard::plain() const {
+  return (schema_.type == FeatureType::uint8 ? features_.plain<std::uint8_t>() : features_.plain<float>()) &&
+         (schema_.task == Task::classification ? labels_.plain<std::int32_t>() : labels_.plain<float>());
+}
+
+void NativeShard::read_rows(std::size_t first, std::size_t count, bool again, Block& block) const {
+  const auto read = [&](const hdf5::Dataset& from, auto out) {
+    again ? from.read_again(first, count, out) : from.read(first, count, out);
+  };
   if (schema_.type == FeatureType::uint8)
-    features_.read(first, count, std::span(block.bytes));
+    read(features_, std::span<std::uint8_t>(block.bytes));
   else
-    features_.read(first, count, std::span<float>(block.numbers));
+    read(features_, std::span<float>(block.numbers));
   if (schema_.task == Task::classification)
-    labels_.read(first, count, std::span(block.labels));
+    read(labels_, std::span<std::int32_t>(block.labels));
   else
-    labels_.read(first, count, std::span<float>(block.targets));
+    read(labels_, std::span<float>(block.targets));
 }
 
 }  // namespace fedmpi::data

@@ -10,11 +10,16 @@ class NativeShard : public Shard {
  public:
   explicit NativeShard(hdf5::File file);
   std::string client_name(std::size_t client) const override;
+  void will_need(std::size_t first, std::size_t count) const override {
+    features_.will_need(first, count);
+    labels_.will_need(first, count);
+  }
 
  private:
+  bool plain() const override;
   void read_header();
   void read_offsets(std::size_t rows);
-  void read_rows(std::size_t first, std::size_t count, Block& block) const override;
+  void read_rows(std::size_t first, std::size_t count, bool again, Block& block) const override;
 
   hdf5::File file_;
   hdf5::Dataset features_, labels_;

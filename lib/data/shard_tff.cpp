@@ -17,7 +17,10 @@ TffShard::TffShard(hdf5::File file)
   }
 }
 
-void TffShard::read_rows(std::size_t first, std::size_t count, Block& block) const {
+void TffShard::read_rows(std::size_t first, std::size_t count, bool again, Block& block) const {
+  const auto read = [&](const hdf5::Dataset& from, std::size_t begin, std::size_t n, auto out) {
+    again ? from.read_again(begin, n, out) : from.read(begin, n, out);
+  };
   const std::size_t width = schema_.features(), end = first + count;
   std::size_t client =
       static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), first) - offsets_.begin() - 1);
@@ -26,10 +29,10 @@ void TffShard::read_rows(std::size_t first, std::size_t count, Block& block) con
     const std::size_t begin = row - offsets_[client];
     const std::size_t n = std::min<std::size_t>(offsets_[client + 1], end) - row, to = row - first;
     if (schema_.type == FeatureType::uint8)
-      from.features.read(begin, n, std::span(block.bytes).subspan(to * width, n * width));
+      read(from.features, begin, n, std::span<std::uint8_t>(block.bytes).subspan(to * width, n * width));
     else
-      from.features.read(begin, n, std::span<float>(block.numbers).subspan(to * width, n * width));
-    from.labels.read(begin, n, std::span(block.labels).subspan(to, n));
+      read(from.features, begin, n, std::span<float>(block.numbers).subspan(to * width, n * width));
+    read(from.labels, begin, n, std::span<std::int32_t>(block.labels).subspan(to, n));
     row += n;
   }
 }

@@ -13,7 +13,7 @@ class TffShard : public Shard {
   std::string client_name(std::size_t client) const override { return names_[client]; }
 
  private:
-  void read_rows(std::size_t first, std::size_t count, Block& block) const override;
+  void read_rows(std::size_t first, std::size_t count, bool again, Block& block) const override;
 
   hdf5::File file_;
   TffLayout layout_;

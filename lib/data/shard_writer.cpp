@@ -1,5 +1,8 @@
 #include "data/shard_writer.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -71,8 +74,9 @@ class OpenShard {
 
     Offsets own(offsets.begin(), offsets.end());
     for (std::uint64_t& offset : own) offset -= first_;
-    file_.create_dataset<std::uint64_t>("/clients/offsets", {own.size()})
-        .write(0, own.size(), std::span<const std::uint64_t>(own));
+    hdf5::Dataset stored = file_.create_dataset<std::uint64_t>("/clients/offsets", {own.size()});
+    stored.write(0, own.size(), std::span<const std::uint64_t>(own));
+    stored.seal();
     file_.write_strings("/clients/names", shard.clients);
   }
 
@@ -94,6 +98,8 @@ class OpenShard {
   }
 
   void close() {
+    features_->seal();
+    labels_->seal();
     features_.reset();
     labels_.reset();
     file_.close();
@@ -204,6 +210,14 @@ void ShardWriter::write(Source& source, std::span<const std::uint32_t> client, s
 }
 
 void ShardWriter::commit() {
+  if (pending_.empty()) return;
+  // A file has its name only when all of it is on the disk: one call for all of them.
+  const std::string folder = std::filesystem::path(pending_.front()).parent_path().string();
+  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool written = fd >= 0 && syncfs(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  if (!written) fail(ExitCode::io, "{}: cannot be written to the disk: {}", folder, std::strerror(error));
   while (!pending_.empty()) {
     const std::string& path = pending_.back();
     if (std::rename(aside(path).c_str(), path.c_str()) != 0)

@@ -1,5 +1,6 @@
 #include "hdf5/dataset.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -59,6 +60,8 @@ Dataset::Dataset(const std::string& file, std::string path, Handle handle)
   if (declared > limit)
     refuse(fmt::format("at least {} stored bytes for its shape", declared / (compressed ? 1100 : 1)),
            std::to_string(stored));
+  raw_ = RawChunks::of(id());
+  read_note();
 }
 
 bool Dataset::is_uint8() const {
@@ -77,6 +80,10 @@ std::size_t Dataset::row_size() const {
 }
 
 std::size_t Dataset::size() const { return rows() * row_size(); }
+
+bool Dataset::in_range(std::size_t first, std::size_t count, std::size_t elements) const {
+  return elements == count * row_size() && first + count <= rows();
+}
 
 namespace {
 
@@ -98,17 +105,56 @@ Selection select_rows(hid_t dataset, const std::vector<std::size_t>& shape, std:
   return s;
 }
 
+constexpr const char* kNote = "zero_chunks";
+
+bool all_zero(const std::byte* bytes, std::size_t n) {
+  return n > 0 && bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
 }  // namespace
+
+void Dataset::read_note() {
+  if (shape_.empty() || H5Aexists(id(), kNote) <= 0) return;
+  const Handle note(H5Aopen(id(), kNote, H5P_DEFAULT), H5Aclose);
+  const Handle space(H5Aget_space(note.get()), H5Sclose), plist(H5Dget_create_plist(id()), H5Pclose);
+  std::uint64_t zero_chunks = 1;
+  std::vector<hsize_t> chunk(shape_.size());
+  if (H5Sget_simple_extent_npoints(space.get()) != 1 || H5Aread(note.get(), H5T_NATIVE_UINT64, &zero_chunks) < 0 ||
+      H5Pget_chunk(plist.get(), static_cast<int>(chunk.size()), chunk.data()) < 0 || chunk[0] == 0)
+    refuse("a readable note of its chunks", "a damaged one");
+  if (zero_chunks == 0) chunk_rows_ = chunk[0];
+}
+
+void Dataset::refuse_lost_chunks(std::size_t first, std::size_t count, const void* rows, std::size_t row_bytes) const {
+  if (chunk_rows_ == 0 || row_bytes == 0) return;
+  const std::size_t end = first + count;
+  for (std::size_t row = (first + chunk_rows_ - 1) / chunk_rows_ * chunk_rows_; row < end; row += chunk_rows_) {
+    const std::size_t n = std::min(chunk_rows_, shape_[0] - row);
+    if (row + n <= end && all_zero(static_cast<const std::byte*>(rows) + (row - first) * row_bytes, n * row_bytes))
+      refuse("readable data", fmt::format("a lost block in rows {} to {}", row, row + n - 1));
+  }
+}
+
+void Dataset::seal() {
+  const auto zero_chunks = static_cast<std::uint64_t>(std::count(has_nonzero_.begin(), has_nonzero_.end(), false));
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle note(H5Acreate2(id(), kNote, H5T_NATIVE_UINT64, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (note.get() < 0 || H5Awrite(note.get(), H5T_NATIVE_UINT64, &zero_chunks) < 0)
+    fail(ExitCode::io, "{}: {}: cannot write attribute '{}'", file_, path_, kNote);
+}
 
 void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out,
                         std::size_t elements) const {
-  if (elements != count * row_size() || first + count > rows())
+  if (!in_range(first, count, elements))
     fail(ExitCode::bug, "{}: {}: rows {}+{} asked of {}", file_, path_, first, count, rows());
   if (class_ != ElementClass::integer && class_ != ElementClass::real) refuse("numbers", "another type");
   if (elements == 0) return;
-  const Selection s = select_rows(id(), shape_, first, count);
-  if (H5Dread(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
-    refuse("readable data", fmt::format("a damaged block in rows {} to {}", first, first + count - 1));
+  if (!raw_ || raw_->element_type() != memory_type || !raw_->read(first, count, static_cast<std::byte*>(out))) {
+    const Selection s = select_rows(id(), shape_, first, count);
+    if (H5Dread(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
+      refuse("readable data", fmt::format("a damaged block in rows {} to {}", first, first + count - 1));
+  }
+  refuse_lost_chunks(first, count, out, row_size() * H5Tget_size(memory_type));
 }
 
 std::vector<std::string> Dataset::read_strings(std::size_t first, std::size_t count) const {
@@ -129,6 +175,7 @@ std::vector<std::string> Dataset::read_strings(std::size_t first, std::size_t co
   } else {
     std::string bytes(count * bytes_, '\0');
     read(bytes.data());
+    refuse_lost_chunks(first, count, bytes.data(), bytes_);
     for (std::size_t i = 0; i < count; ++i) {
       const char* begin = bytes.data() + i * bytes_;
       strings.emplace_back(begin, strnlen(begin, bytes_));
@@ -146,12 +193,20 @@ void Dataset::read_compound(hid_t memory_type, std::span<std::byte> out) const {
 
 void Dataset::write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values,
                          std::size_t elements) {
-  if (elements != count * row_size() || first + count > rows())
+  if (!in_range(first, count, elements))
     fail(ExitCode::bug, "{}: {}: rows {}+{} given for {}", file_, path_, first, count, rows());
   if (elements == 0) return;
   const Selection s = select_rows(id(), shape_, first, count);
-  if (H5Dwrite(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, values) < 0)
+  // What a dataset still holds back when it is closed may fail then, which nobody would hear of.
+  if (H5Dwrite(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, values) < 0 || H5Dflush(id()) < 0)
     fail(ExitCode::io, "{}: {}: cannot write: {}", file_, path_, std::strerror(errno));
+
+  const std::size_t row_bytes = row_size() * H5Tget_size(memory_type), end = first + count;
+  for (std::size_t row = first, next; row < end && chunk_rows_ > 0; row = next) {
+    next = std::min(end, (row / chunk_rows_ + 1) * chunk_rows_);
+    if (!all_zero(static_cast<const std::byte*>(values) + (row - first) * row_bytes, (next - row) * row_bytes))
+      has_nonzero_[row / chunk_rows_] = true;
+  }
 }
 
 }  // namespace fedmpi::hdf5

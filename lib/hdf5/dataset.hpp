@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "hdf5/handle.hpp"
+#include "hdf5/raw_chunks.hpp"
 
 namespace fedmpi::hdf5 {
 
@@ -30,6 +32,24 @@ class Dataset {
   void read(std::size_t first, std::size_t count, std::span<T> out) const {
     read_rows(native_type<T>(), first, count, out.data(), out.size());
   }
+  // Whether read<T>() goes past the library (raw_chunks.hpp), which then has been asked all that it will be asked.
+  template <class T>
+  bool plain() const {
+    return raw_ && raw_->element_type() == native_type<T>() && raw_->located();
+  }
+  // The same for rows that were read before and of which the caller has a checksum: where the dataset is plain
+  // (raw_chunks.hpp) only these rows are read, not the chunks around them, and damage goes unnoticed.
+  template <class T>
+  void read_again(std::size_t first, std::size_t count, std::span<T> out) const {
+    if (raw_ && raw_->element_type() == native_type<T>() && in_range(first, count, out.size()) &&
+        raw_->read_unchecked(first, count, std::as_writable_bytes(out).data()))
+      return;
+    read(first, count, out);
+  }
+  // Rows that read_again() will be asked for soon.
+  void will_need(std::size_t first, std::size_t count) const {
+    if (raw_) raw_->will_need(first, count);
+  }
   template <class T>
   std::vector<T> read_all() const {
     std::vector<T> values(size());
@@ -45,6 +65,9 @@ class Dataset {
     write_rows(native_type<T>(), first, count, values.data(), values.size());
   }
   void write_rows(hid_t memory_type, std::size_t first, std::size_t count, const void* values, std::size_t elements);
+  // To be called when all is written: notes how many chunks hold nothing but zeros, usually none. Zeros are what a lost
+  // block reads as, and of zeros the Fletcher32 is zero: without the note nobody could tell them from data.
+  void seal();
 
   // "FILE: DATASET: expected …, found …" as an Error(bad_data).
   [[noreturn]] void refuse(const std::string& expected, const std::string& found) const;
@@ -54,12 +77,18 @@ class Dataset {
   Dataset() = default;
   Dataset(const std::string& file, std::string path, Handle handle);
   void read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out, std::size_t elements) const;
+  bool in_range(std::size_t first, std::size_t count, std::size_t elements) const;
+  void read_note();
+  void refuse_lost_chunks(std::size_t first, std::size_t count, const void* rows, std::size_t row_bytes) const;
 
   std::string file_, path_;
   Handle handle_;
   std::vector<std::size_t> shape_;
   ElementClass class_ = ElementClass::other;
   std::size_t bytes_ = 0;
+  std::unique_ptr<RawChunks> raw_;  // where the dataset is plain
+  std::size_t chunk_rows_ = 0;     // of a dataset that is being written, or was sealed without a chunk of zeros; else 0
+  std::vector<bool> has_nonzero_;  // by chunk, of a dataset that is being written
 };
 
 }  // namespace fedmpi::hdf5

@@ -129,6 +129,8 @@ Dataset File::create_dataset(const std::string& path, const std::vector<std::siz
   dataset.handle_ = std::move(handle);
   dataset.shape_ = shape;
   dataset.bytes_ = H5Tget_size(file_type);
+  dataset.chunk_rows_ = chunk.front();
+  dataset.has_nonzero_.resize((shape.front() + chunk.front() - 1) / chunk.front());
   return dataset;
 }
 
@@ -141,8 +143,9 @@ void File::write_strings(const std::string& path, std::span<const std::string> v
   H5Tset_cset(type.get(), H5T_CSET_UTF8);
   std::string bytes(width * values.size(), '\0');
   for (std::size_t i = 0; i < values.size(); ++i) values[i].copy(bytes.data() + i * width, width);
-  create_dataset(path, {values.size()}, type.get())
-      .write_rows(type.get(), 0, values.size(), bytes.data(), values.size());
+  Dataset dataset = create_dataset(path, {values.size()}, type.get());
+  dataset.write_rows(type.get(), 0, values.size(), bytes.data(), values.size());
+  dataset.seal();
 }
 
 bool File::has_attribute(const std::string& name, const std::string& object) const {

@@ -16,29 +16,36 @@ herr_t Handle::reset() {
   return close_(std::exchange(id_, -1));
 }
 
+// Asked for once: the macros call the library.
 template <>
 hid_t native_type<float>() {
-  return H5T_NATIVE_FLOAT;
+  static const hid_t type = H5T_NATIVE_FLOAT;
+  return type;
 }
 template <>
 hid_t native_type<double>() {
-  return H5T_NATIVE_DOUBLE;
+  static const hid_t type = H5T_NATIVE_DOUBLE;
+  return type;
 }
 template <>
 hid_t native_type<std::uint8_t>() {
-  return H5T_NATIVE_UINT8;
+  static const hid_t type = H5T_NATIVE_UINT8;
+  return type;
 }
 template <>
 hid_t native_type<std::int32_t>() {
-  return H5T_NATIVE_INT32;
+  static const hid_t type = H5T_NATIVE_INT32;
+  return type;
 }
 template <>
 hid_t native_type<std::int64_t>() {
-  return H5T_NATIVE_INT64;
+  static const hid_t type = H5T_NATIVE_INT64;
+  return type;
 }
 template <>
 hid_t native_type<std::uint64_t>() {
-  return H5T_NATIVE_UINT64;
+  static const hid_t type = H5T_NATIVE_UINT64;
+  return type;
 }
 
 }  // namespace fedmpi::hdf5

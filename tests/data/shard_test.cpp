@@ -90,9 +90,9 @@ Content regression_content() {
   return c;
 }
 
-template <class T>
-std::vector<T> plain(const AlignedVector<T>& v) {
-  return {v.begin(), v.end()};
+template <class Values>
+auto plain(const Values& v) {
+  return std::vector<typename Values::value_type>(v.begin(), v.end());
 }
 
 TEST_F(ShardFile, ReadsClassification) {
@@ -130,7 +130,7 @@ TEST_F(ShardFile, KeepsBytesAsBytes) {
   EXPECT_EQ(s->schema().type, FeatureType::uint8);
   EXPECT_FLOAT_EQ(s->schema().scale, 0.1F);
   EXPECT_FLOAT_EQ(s->schema().offset, 3.0F);
-  EXPECT_EQ(s->read(1, 1, 3, false).bytes, (std::vector<std::uint8_t>{10, 11}));
+  EXPECT_EQ(plain(s->read(1, 1, 3, false).bytes), (std::vector<std::uint8_t>{10, 11}));
 }
 
 TEST_F(ShardFile, ReadsClientsWithTheirOffsets) {
@@ -215,7 +215,7 @@ TEST_F(ShardFile, SkipsAndCountsBadRows) {
   Content bytes;
   bytes.bytes = true;
   bytes.labels[1] = -5;
-  EXPECT_EQ(shard(bytes)->read(0, 3, 3, true).bytes, (std::vector<std::uint8_t>{0, 1, 20, 21}));
+  EXPECT_EQ(plain(shard(bytes)->read(0, 3, 3, true).bytes), (std::vector<std::uint8_t>{0, 1, 20, 21}));
   Content numbers = regression_content();
   numbers.targets[2] = kNaN;
   EXPECT_EQ(plain(shard(numbers)->read(0, 3, 0, true).targets), (Numbers{0, 1, 4, 5}));
@@ -299,7 +299,7 @@ TEST_F(TffFile, KeepsImagesAsBytes) {
   const auto s = Shard::open(write_tff(true));
   EXPECT_EQ(s->schema().type, FeatureType::uint8);
   EXPECT_FLOAT_EQ(s->schema().scale, 1.0F / 255.0F);
-  EXPECT_EQ(s->read(2, 1, 6, false).bytes, (std::vector<std::uint8_t>{100, 101, 102, 103}));
+  EXPECT_EQ(plain(s->read(2, 1, 6, false).bytes), (std::vector<std::uint8_t>{100, 101, 102, 103}));
 }
 
 TEST_F(TffFile, RefusesAClientOfAnotherShape) {
@@ -311,15 +311,26 @@ TEST(ShardFiles, AreFoundInOrderOfName) {
   const TemporaryDirectory directory;
   std::filesystem::create_directory(directory / "data");
   const auto file = [&](const char* name) { return directory / (std::string("data/") + name); };
-  for (const char* name : {"shard-00002.h5", "shard-00010.h5", "shard-00001.h5", "test.h5", "notes.txt"})
+  for (const char* name : {"shard-00002.h5", "shard-00003.h5", "shard-00001.h5", "test.h5", "notes.txt"})
     test::write_file(file(name), "");
   EXPECT_EQ(shard_files(directory / "data"),
-            (Strings{file("shard-00001.h5"), file("shard-00002.h5"), file("shard-00010.h5")}));
-  EXPECT_EQ(shard_files(file("shard-0000*.h5")), (Strings{file("shard-00001.h5"), file("shard-00002.h5")}));
+            (Strings{file("shard-00001.h5"), file("shard-00002.h5"), file("shard-00003.h5")}));
+  EXPECT_EQ(shard_files(file("shard-0000[13].h5")), (Strings{file("shard-00001.h5"), file("shard-00003.h5")}));
   EXPECT_EQ(shard_files(file("test.h5")), (Strings{file("test.h5")}));
-  expect_error(ExitCode::usage, {"data.shards", "none*.h5"}, [&] { shard_files(file("none*.h5")); });
+  expect_error(ExitCode::bad_data, {"data.shards", "none*.h5"}, [&] { shard_files(file("none*.h5")); });
   std::filesystem::create_directory(directory / "empty");
-  expect_error(ExitCode::usage, {"data.shards", "empty"}, [&] { shard_files(directory / "empty"); });
+  expect_error(ExitCode::bad_data, {"data.shards", "empty"}, [&] { shard_files(directory / "empty"); });
+}
+
+TEST(ShardFiles, AreRefusedWithANumberMissingBetweenThem) {
+  const TemporaryDirectory directory;
+  for (const char* name : {"shard-00000.h5", "shard-00001.h5", "shard-00003.h5"})
+    test::write_file(directory / name, "");
+  expect_error(ExitCode::bad_data, {"expected", "./shard-00002.h5"}, [&] { shard_files(directory / "."); });
+  EXPECT_EQ(shard_files(directory / "shard-*.h5").size(), 3u);
+  test::write_file(directory / "shard-north.h5", "");
+  test::write_file(directory / "shard-00002.h5", "");
+  EXPECT_EQ(shard_files(directory / ".").size(), 5u);
 }
 
 }  // namespace

@@ -190,6 +190,34 @@ TEST_F(HostileFile, IsRefusedWhenAnyOfItsDataIsFlipped) {
   }
 }
 
+// The Fletcher32 of zeros is zero: damage that no checksum shows, where the writer has left a note that there were
+// none.
+TEST_F(HostileFile, IsRefusedWhenAChunkIsLost) {
+  const std::vector<float> values = {1.5f, -2.5f, 3.5f, 4.5f}, zeros(4);
+  File file = File::create(path_);
+  file.create_dataset<float>("open", {4}).write<float>(0, 4, values);
+  Dataset sealed = file.create_dataset<float>("x", {4}), blank = file.create_dataset<float>("blank", {4});
+  sealed.write<float>(0, 4, values);
+  blank.write<float>(0, 4, zeros);
+  sealed.seal();
+  blank.seal();
+  const std::vector<std::string> names = {"anna", "bert"};
+  file.write_strings("names", names);
+  { const Dataset closed = std::move(sealed), closed_too = std::move(blank); }
+  file.close();
+  EXPECT_EQ(File::open(path_).dataset("blank").read_all<float>(), zeros);
+
+  std::string bytes = test::read_file(path_);
+  for (const std::string& stored : {std::string(reinterpret_cast<const char*>(values.data()), 16), names[0] + names[1]})
+    for (std::size_t at = 0; (at = bytes.find(stored)) != std::string::npos;)
+      bytes.replace(at, stored.size() + 4, stored.size() + 4, '\0');
+  test::write_file(path_, bytes);
+  expect_refused("x", {"lost block in rows 0 to 3"});
+  expect_error(ExitCode::bad_data, {"names", "lost block"},
+               [&] { File::open(path_).dataset("names").read_strings(0, 2); });
+  EXPECT_EQ(File::open(path_).dataset("open").read_all<float>(), zeros) << "there is no note";
+}
+
 TEST_F(HostileFile, IsRefusedWhenItIsNoFileOfThisKind) {
   test::write_file(path_, "label,age\n1,40\n");
   expect_error(ExitCode::bad_data, {path_, "not HDF5"}, [&] { File::open(path_); });

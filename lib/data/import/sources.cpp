@@ -20,6 +20,7 @@ namespace fedmpi::data {
 namespace {
 
 constexpr std::size_t kMostGeneratedClients = 10'000'000;
+constexpr double kMostDeviation = 1e6;  // with which numbers are drawn: they have to fit a float32
 
 struct Row : SourceKind {
   std::string_view options;  // those it takes, in blanks
@@ -55,7 +56,8 @@ Input open_tff_input(const std::string& what, const SourceOptions& options) {
 Input open_synthetic(const std::string& what, const SourceOptions& options) {
   const std::vector<std::string_view> parts = split(what, ',');
   const std::optional<double> alpha = parse_number(parts.front()), beta = parse_number(parts.back());
-  if (parts.size() != 2 || !alpha || !beta || *alpha < 0 || *beta < 0) refuse_specification("synthetic", what);
+  if (parts.size() != 2 || !alpha || !beta || *alpha < 0 || *beta < 0 || std::max(*alpha, *beta) > kMostDeviation)
+    refuse_specification("synthetic", what);
   if (options.clients > kMostGeneratedClients)
     fail(ExitCode::usage, "--clients: expected at most {} clients to generate, found {}", kMostGeneratedClients,
          options.clients);
@@ -72,7 +74,7 @@ Input open_linear(const std::string& what, const SourceOptions& options) {
     const std::string_view name = part.substr(0, equals);
     const std::optional<double> value = parse_number(part.substr(std::min(equals + 1, part.size())));
     const std::optional<std::uint64_t> count = parse_count(part.substr(std::min(equals + 1, part.size())));
-    if (name == "noise" && value && *value >= 0)
+    if (name == "noise" && value && *value >= 0 && *value <= kMostDeviation)
       linear.noise = *value;
     else if (name == "features" && count && *count > 0)
       linear.features = *count;

@@ -1,0 +1,28 @@
+// Reading the clients of a participant: all of them into memory, or as many as may be held.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "data/dataset.hpp"
+
+namespace fedmpi::data {
+
+// Some consecutive clients of a shard.
+struct Part {
+  std::string file;
+  std::size_t first_client = 0, clients = 0;  // as the file counts them
+  ClientId first_id = 0;
+};
+
+struct Budget {
+  std::size_t bytes = 0;    // of examples held at a time; 0 = all of them
+  std::size_t threads = 1;  // that each need a client at a time
+};
+
+// Every value is read and checked once: see Shard::read. Within the budget the first clients are held and the others
+// are on file, with some memory for a Prefetcher; its Error(usage) says what the least is.
+Dataset load(std::span<const Part> parts, std::size_t classes, bool skip_bad, Budget budget);
+
+}  // namespace fedmpi::data

@@ -1,0 +1,26 @@
+// Reading a file in a process of its own before this one trusts it: a file with forged checksums can make the HDF5
+// library crash or run forever, and that must not take the job with it.
+//
+// The process that does it is forked from this one and forks again for each file, so that all forks come from a small
+// process without threads. It ends with this one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace fedmpi::hdf5 {
+
+// What this process is going to do with the file: rows `first` … `first + count - 1`, where that means something.
+using Trial = void (*)(const std::string& path, std::uint64_t first, std::uint64_t count);
+
+// Starts the process that probes. Before MPI is started is the best time, since not every network bears a fork()
+// later on; without that the first probe() starts it.
+void start_probing();
+
+// The Error that `trial` throws, so that this process never sees the library fail: what it frees and forgets then is
+// its weakest side. Error(bad_data) when `trial` crashes on that file, or takes more than 2 s of computing and 1 s per
+// 20 MB of file.
+// Safe to be called by several threads.
+void probe(const std::string& path, Trial trial, std::uint64_t first = 0, std::uint64_t count = 0);
+
+}  // namespace fedmpi::hdf5
