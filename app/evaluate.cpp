@@ -70,12 +70,14 @@ int run(mpi::Communicator& comm, const Arguments& a) {
       fail(ExitCode::bad_data, "{}: expected {} parameters, found {}", a.checkpoint, model->layout().size(),
            saved.parameters.size());
   });
-  const federation::Roster roster = federation::assemble(comm, a.data, "", false);
+  const federation::Roster roster = federation::assemble(comm, a.data, false);
   mpi::collectively(comm, [&] { check_fit(saved.schema, roster.schema, a); });
 
   ThreadPool pool(a.threads);
-  federation::Evaluator evaluator(*model, roster, pool);
-  const federation::ClientScore score = evaluator.clients(comm, saved.parameters);
+  mpi::Cluster cluster(comm, true);
+  federation::Evaluator evaluator(*model, roster, pool, true);
+  evaluator.measure(saved.parameters);
+  const federation::ClientScore score = evaluator.merged(comm, cluster).clients;
   if (!comm.is_root()) return 0;
   const std::string metric = checkpoint::metric_name(saved.schema.task);
   fmt::print(

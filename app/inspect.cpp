@@ -12,6 +12,7 @@
 #include "commands.hpp"
 #include "data/shard.hpp"
 #include "hdf5/file.hpp"
+#include "hdf5/probe.hpp"
 
 namespace fedmpi::app {
 
@@ -84,6 +85,11 @@ ordered_json describe_checkpoint(const std::string& path) {
   return j;
 }
 
+bool is_checkpoint(const std::string& path) {
+  const hdf5::File file = hdf5::File::open(path);
+  return file.has_attribute("format") && file.text("format") == "fedmpi-checkpoint";
+}
+
 // One line per value, groups indented; what spans lines, such as the configuration, follows its name.
 void print_text(const ordered_json& j, int indent) {
   for (const auto& [key, value] : j.items()) {
@@ -119,9 +125,8 @@ int inspect(int argc, char** argv) {
   }
   if (files.empty()) fail(ExitCode::usage, "inspect: expected a shard or a checkpoint, found no file name");
   for (const std::string& path : files) {
-    const hdf5::File file = hdf5::File::open(path);
-    const bool saved = file.has_attribute("format") && file.text("format") == "fedmpi-checkpoint";
-    const ordered_json j = saved ? describe_checkpoint(path) : describe_shard(path);
+    hdf5::probe(path, [](const std::string& tried, std::uint64_t, std::uint64_t) { is_checkpoint(tried); });
+    const ordered_json j = is_checkpoint(path) ? describe_checkpoint(path) : describe_shard(path);
     if (json)
       fmt::print("{}\n", j.dump(2));
     else

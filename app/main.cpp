@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "commands.hpp"
+#include "progress.hpp"
 
 namespace {
 
@@ -54,10 +55,10 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const Error& error) {
-    fmt::print(stderr, "fedmpi: {}\n", error.what());
+    app::print_error(error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "fedmpi: a bug, please report it: {}\n", error.what());
+    app::print_error(fmt::format("a bug, please report it: {}", error.what()));
     return static_cast<int>(ExitCode::bug);
   }
 }

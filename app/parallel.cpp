@@ -2,27 +2,29 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <exception>
 
+#include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
 #include "mpi/session.hpp"
+#include "progress.hpp"
 
 namespace fedmpi::app {
 
 int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicator&)>& command) {
+  hdf5::start_probing();
   mpi::Session session(argc, argv);
   const int rank = session.world().rank();
   try {
     return command(session.world());
   } catch (const mpi::CollectiveError& error) {
-    if (rank == 0) fmt::print(stderr, "fedmpi: {}\n", error.what());
+    if (rank == 0) print_error(error.what());
     return static_cast<int>(error.code());
   } catch (const Error& error) {
-    fmt::print(stderr, "fedmpi: rank {}: {}\n", rank, error.what());
+    print_error(fmt::format("rank {}: {}", rank, error.what()));
     session.abort(static_cast<int>(error.code()));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "fedmpi: rank {}: a bug, please report it: {}\n", rank, error.what());
+    print_error(fmt::format("rank {}: a bug, please report it: {}", rank, error.what()));
     session.abort(static_cast<int>(ExitCode::bug));
   }
 }

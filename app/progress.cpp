@@ -1,6 +1,7 @@
 #include "progress.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,12 +13,38 @@ namespace fedmpi::app {
 
 using checkpoint::Row;
 
-void print_round(const Row& row, const std::string& metric) {
-  using Clock = std::chrono::steady_clock;
-  static Clock::time_point last;
+namespace {
+
+std::string printable(std::string text) {
+  for (char& c : text)
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
+  return text;
+}
+
+double seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
+}  // namespace
+
+void print_error(const std::string& text) {
+  std::string lines = "fedmpi: " + printable(text);
+  for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; ++at) lines.insert(at + 1, "fedmpi: ");
+  fmt::print(stderr, "{}\n", lines);
+}
+
+void Progress::plan(const std::string& text) {
+  planned_ = last_ = Clock::now();
+  fmt::print(stderr, "{}", printable(text));
+}
+
+void Progress::note(const std::string& text) { fmt::print(stderr, "note: {}\n", printable(text)); }
+
+void Progress::round(const Row& row, const std::string& metric) {
+  static const bool terminal = isatty(STDERR_FILENO) == 1;
+  last_ = Clock::now();
+  ++rounds_;
   const bool evaluated = !std::isnan(row.test_loss) || !std::isnan(row.client_mean);
-  if (!evaluated && Clock::now() - last < std::chrono::seconds(5)) return;
-  last = Clock::now();
+  if (terminal && !evaluated && last_ - printed_ < std::chrono::seconds(5)) return;
+  printed_ = last_;
   std::string line = fmt::format("round {:>5}", row.round);
   if (!std::isnan(row.train_loss)) line += fmt::format("  train loss {:.4f}", row.train_loss);
   if (!std::isnan(row.test_loss))
@@ -26,6 +53,13 @@ void print_round(const Row& row, const std::string& metric) {
     line += fmt::format("  clients' {} {:.4f} (worst {:.4f})", metric, row.client_mean, row.client_worst);
   if (row.dropped > 0) line += fmt::format("  {} updates dropped", row.dropped);
   fmt::print(stderr, "{}  {:.3f} s\n", line, row.seconds);
+}
+
+std::string Progress::summary() const {
+  const Clock::time_point now = Clock::now();
+  return fmt::format("{:.2f} s in this job: {:.2f} before its first round, {:.2f} in {} rounds, {:.2f} after the last",
+                     seconds(now - start_), seconds(planned_ - start_), seconds(last_ - planned_), rounds_,
+                     seconds(now - last_));
 }
 
 std::string chart(std::span<const Row> history, const std::string& metric) {

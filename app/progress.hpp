@@ -1,6 +1,8 @@
 // What the user sees of a run.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <span>
 #include <string>
 
@@ -8,13 +10,29 @@
 
 namespace fedmpi::app {
 
-// One line per evaluated round, and for the others one every few seconds, without control characters.
-void print_round(const checkpoint::Row& row, const std::string& metric);
+// `text` on stderr, each line of it after "fedmpi: ", with what would control a terminal made visible as '?': messages
+// quote names from files.
+void print_error(const std::string& text);
+
+// Follows a run on stderr, and knows what this process spent its time on.
+class Progress {
+ public:
+  void plan(const std::string& text);
+  static void note(const std::string& text);
+  // A line per round; on a terminal only for evaluated rounds, and for the others every few seconds.
+  void round(const checkpoint::Row& row, const std::string& metric);
+  std::string summary() const;  // of the time since this object was made
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now(), planned_ = start_, printed_, last_;
+  std::size_t rounds_ = 0;
+};
 
 // The test metric over the rounds as a small chart of characters; empty with fewer than two evaluations.
 std::string chart(std::span<const checkpoint::Row> history, const std::string& metric);
 
-// Where the time of the run went.
+// Where the time of the run went, jobs before this one included.
 std::string time_summary(std::span<const checkpoint::Row> history);
 
 }  // namespace fedmpi::app

@@ -2,12 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "base/environment.hpp"
 #include "commands.hpp"
 #include "federation/federation.hpp"
+#include "federation/stopping.hpp"
 #include "mpi/communicator.hpp"
 #include "parallel.hpp"
 #include "progress.hpp"
@@ -53,7 +57,13 @@ void print_help() {
       Config::help());
 }
 
-void report(const federation::Outcome& outcome) {
+// Started by an srun that MPI does not understand, every task would be a run of its own, all in one directory. To be
+// asked before MPI starts, which sets PMIX_RANK even in a process on its own.
+std::int64_t tasks_on_their_own() {
+  return std::getenv("PMIX_RANK") != nullptr ? 1 : environment_number("SLURM_STEP_NUM_TASKS").value_or(1);
+}
+
+void report(const federation::Outcome& outcome, const Progress& progress) {
   const checkpoint::Row& last = outcome.history.back();
   fmt::print("{}", chart(outcome.history, outcome.metric));
   fmt::print("{}\n", outcome.reason);
@@ -62,7 +72,7 @@ void report(const federation::Outcome& outcome) {
                last.test_loss, last.round);
   else if (last.train_loss == last.train_loss)
     fmt::print("final train loss {:.6g} after round {}\n", last.train_loss, last.round);
-  fmt::print("weights sha256 {}\n{}\n", outcome.weights_sha256, time_summary(outcome.history));
+  fmt::print("weights sha256 {}\n{}\n{}\n", outcome.weights_sha256, time_summary(outcome.history), progress.summary());
   if (!outcome.checkpoint.empty()) fmt::print("saved {}\n", outcome.checkpoint);
 }
 
@@ -76,25 +86,32 @@ int train(int argc, char** argv) {
     print_help();
     return 0;
   }
+  Progress progress;
+  federation::catch_preemption();  // a signal may come while MPI starts
+  const std::int64_t tasks = tasks_on_their_own();
   return run_parallel(argc, argv, [&](mpi::Communicator& comm) {
     CommandLine line;
     Config config;
     mpi::collectively(comm, [&] {
+      if (tasks > comm.size())
+        fail(ExitCode::usage,
+             "expected {} ranks, as many as srun has started, found {}: use srun --mpi=pmix, or mpirun", tasks,
+             comm.size());
       line = parse(argc, argv);
       if (!line.config.empty()) config = Config::from_file(line.config);
       config.apply(line.options);
     });
     const federation::Observer observer{
-        .plan = [](const std::string& text) { fmt::print(stderr, "{}", text); },
-        .note = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); },
-        .row = print_round,
+        .plan = [&](const std::string& text) { progress.plan(text); },
+        .note = Progress::note,
+        .row = [&](const checkpoint::Row& row, const std::string& metric) { progress.round(row, metric); },
     };
     if (line.dry_run) {
       federation::dry_run(comm, config, observer);
       return 0;
     }
     const federation::Outcome outcome = federation::train(comm, config, observer);
-    if (comm.is_root()) report(outcome);
+    if (comm.is_root()) report(outcome, progress);
     return static_cast<int>(outcome.code);
   });
 }

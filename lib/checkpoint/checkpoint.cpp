@@ -14,12 +14,13 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "hdf5/file.hpp"
+#include "hdf5/probe.hpp"
 
 namespace fedmpi::checkpoint {
 
 namespace {
 
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;
 constexpr const char* kFormat = "fedmpi-checkpoint";
 
 void sync(const std::string& path) {
@@ -42,6 +43,34 @@ hdf5::Handle row_type(const std::string& metric) {
   return type;
 }
 
+// A file shows a tensor row by row, a parameter vector holds it column by column. Calls each(first row, rows) for
+// blocks of rows, so that there is no second copy of a large tensor.
+template <class Each>
+void in_blocks(const ConstMatrixView& tensor, Each each) {
+  constexpr Eigen::Index kElements = 1 << 20;
+  const Eigen::Index step = std::max<Eigen::Index>(1, kElements / tensor.cols());
+  for (Eigen::Index i = 0; i < tensor.rows(); i += step) each(i, std::min(step, tensor.rows() - i));
+}
+
+using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+void write_tensor(const ConstMatrixView& tensor, hdf5::Dataset dataset) {
+  in_blocks(tensor, [&](Eigen::Index first, Eigen::Index rows) {
+    const RowMajor block = tensor.middleRows(first, rows);
+    dataset.write(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
+                  std::span<const float>(block.data(), static_cast<std::size_t>(block.size())));
+  });
+}
+
+void read_tensor(const hdf5::Dataset& dataset, MatrixView tensor) {
+  in_blocks({tensor.data(), tensor.rows(), tensor.cols()}, [&](Eigen::Index first, Eigen::Index rows) {
+    RowMajor block(rows, tensor.cols());
+    dataset.read(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
+                 std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
+    tensor.middleRows(first, rows) = block;
+  });
+}
+
 void write_file(const Checkpoint& c, const std::string& path) {
   hdf5::File file = hdf5::File::create(path);
   const auto integer = [&](const char* name, std::uint64_t value) { file.set_integers(name, std::span(&value, 1)); };
@@ -58,13 +87,15 @@ void write_file(const Checkpoint& c, const std::string& path) {
   integer("clients", c.clients);
   integer("examples", c.examples);
   file.set_text("roster", c.roster);
+  file.set_text("events", c.events);
   file.set_number("exponent", c.exponent);
   file.set_text("weights_sha256", weights_digest(c.parameters));
   file.set_text("digest", digest(c));
   std::vector<std::string> order;
-  for (const Tensor& t : c.layout.tensors()) {
-    file.create_dataset<float>(path_of(t), t.shape)
-        .write(0, t.shape[0], std::span<const float>(c.parameters).subspan(t.offset, t.size()));
+  for (std::size_t i = 0; i < c.layout.tensors().size(); ++i) {
+    const Tensor& t = c.layout.tensors()[i];
+    write_tensor(c.layout.view(std::span<const float>(c.parameters), i),
+                 file.create_dataset<float>(path_of(t), t.shape));
     order.push_back(t.layer + "/" + t.name);
   }
   file.set_text("tensors", fmt::format("{}", fmt::join(order, " ")), "/model");
@@ -86,9 +117,9 @@ void read_model(const hdf5::File& file, Checkpoint& c) {
     const std::string layer = order.substr(begin, slash - begin), name = order.substr(slash + 1, end - slash - 1);
     const hdf5::Dataset dataset = file.dataset("/model/" + layer + "/" + name);
     if (dataset.shape().empty() || dataset.shape().size() > 2) dataset.refuse("one or two dimensions", "others");
-    const Tensor tensor = c.layout.tensors()[c.layout.add(layer, name, dataset.shape())];
+    const std::size_t tensor = c.layout.add(layer, name, dataset.shape());
     c.parameters.resize(c.layout.size());
-    dataset.read(0, dataset.rows(), std::span<float>(c.parameters).subspan(tensor.offset, tensor.size()));
+    read_tensor(dataset, c.layout.view(std::span<float>(c.parameters), tensor));
     begin = end + 1;
   }
 }
@@ -109,7 +140,8 @@ std::string digest(const Checkpoint& c) {
   integers({kVersion, c.round, c.seed, c.schema.classes, c.schema.targets, c.clients, c.examples,
             static_cast<std::uint64_t>(c.exponent), c.schema.task == data::Task::classification ? 0u : 1u,
             c.history.size()});
-  d.add(fmt::format("{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, fmt::join(c.schema.feature_shape, ",")));
+  d.add(fmt::format("{}\n{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, c.events,
+                    fmt::join(c.schema.feature_shape, ",")));
   for (const Tensor& t : c.layout.tensors()) d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
   d.add(std::span<const float>(c.parameters));
   std::map<std::string_view, std::span<const float>> states;  // by name: a file lists them in that order
@@ -119,27 +151,10 @@ std::string digest(const Checkpoint& c) {
   return d.hex();
 }
 
-void write(const Checkpoint& checkpoint, const std::string& path) {
-  const std::string partial = path + ".partial";
-  std::remove(partial.c_str());
-  try {
-    write_file(checkpoint, partial);
-    sync(partial);
-    if (digest(read(partial)) != digest(checkpoint))
-      fail(ExitCode::io, "{}: reads back differently from what was written", partial);
-    if (std::rename(partial.c_str(), path.c_str()) != 0)
-      fail(ExitCode::io, "{}: cannot be renamed to {}: {}", partial, path, std::strerror(errno));
-  } catch (const Error& error) {
-    std::remove(partial.c_str());
-    // What cannot be read back was not written well: to the caller this is an output error.
-    if (error.code() == ExitCode::bad_data) fail(ExitCode::io, "{}", error.what());
-    throw;
-  }
-  const std::string directory = std::filesystem::path(path).parent_path().string();
-  sync(directory.empty() ? "." : directory);
-}
+namespace {
 
-Checkpoint read(const std::string& path) {
+// A crash of the library is a crash here.
+Checkpoint read_unprobed(const std::string& path) {
   const hdf5::File file = hdf5::File::open(path);
   const std::string format = file.has_attribute("format") ? file.text("format") : "none";
   if (format != kFormat) file.refuse("/", fmt::format("format '{}'", kFormat), "'" + format + "'");
@@ -158,6 +173,7 @@ Checkpoint read(const std::string& path) {
   c.clients = file.integers("clients")[0];
   c.examples = file.integers("examples")[0];
   c.roster = file.text("roster");
+  c.events = file.text("events");
   c.exponent = static_cast<int>(file.number("exponent"));
   read_model(file, c);
   for (const std::string& name : file.children("/server")) {
@@ -165,11 +181,39 @@ Checkpoint read(const std::string& path) {
     c.server.emplace_back(name, Vector(values.begin(), values.end()));
   }
   const hdf5::Dataset history = file.dataset("/history");
+  if (history.rows() == 0) history.refuse("a row at least", "none");
   c.history.resize(history.rows());
   history.read_compound(row_type(metric_name(c.schema.task)).get(), std::as_writable_bytes(std::span(c.history)));
   if (file.text("digest") != digest(c))
     file.refuse("/", "contents that match the digest", "others: the file is damaged");
   return c;
+}
+
+}  // namespace
+
+void write(const Checkpoint& checkpoint, const std::string& path) {
+  const std::string partial = path + ".partial";
+  std::remove(partial.c_str());
+  try {
+    write_file(checkpoint, partial);
+    sync(partial);
+    if (digest(read_unprobed(partial)) != digest(checkpoint))
+      fail(ExitCode::io, "{}: reads back differently from what was written", partial);
+    if (std::rename(partial.c_str(), path.c_str()) != 0)
+      fail(ExitCode::io, "{}: cannot be renamed to {}: {}", partial, path, std::strerror(errno));
+  } catch (const Error& error) {
+    std::remove(partial.c_str());
+    // What cannot be read back was not written well: to the caller this is an output error.
+    if (error.code() == ExitCode::bad_data) fail(ExitCode::io, "{}", error.what());
+    throw;
+  }
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  sync(directory.empty() ? "." : directory);
+}
+
+Checkpoint read(const std::string& path) {
+  hdf5::probe(path, [](const std::string& file, std::uint64_t, std::uint64_t) { read_unprobed(file); });
+  return read_unprobed(path);
 }
 
 }  // namespace fedmpi::checkpoint

@@ -26,6 +26,7 @@ struct Checkpoint {
   Vector parameters;
   std::vector<std::pair<std::string, Vector>> server;  // the server optimizer's state
   std::vector<Row> history;
+  std::string events;  // what befell the run beside its rounds: a line each
 };
 
 std::string revision();                    // of this program
@@ -41,6 +42,6 @@ std::string weights_digest(std::span<const float> parameters);
 // whole.
 void write(const Checkpoint& checkpoint, const std::string& path);
 // Error(bad_data) if anything is missing, damaged, or does not match the digest.
-Checkpoint read(const std::string& path);
+Checkpoint read(const std::string& path);  // probed first (hdf5/probe.hpp)
 
 }  // namespace fedmpi::checkpoint

@@ -22,6 +22,7 @@ std::vector<Column> columns(const std::string& metric) {
       {"clients", offsetof(Row, clients), true},
       {"examples", offsetof(Row, examples), true},
       {"dropped", offsetof(Row, dropped), true},
+      {"lost", offsetof(Row, lost), true},
       {"bytes_up", offsetof(Row, bytes_up), true},
       {"bytes_down", offsetof(Row, bytes_down), true},
       {"seconds", offsetof(Row, seconds), false},

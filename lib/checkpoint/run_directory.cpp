@@ -36,6 +36,7 @@ std::uint64_t round_of(const std::string& file) {
 
 RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move(path)), keep_(keep) {
   std::error_code error;
+  for (fs::path p = path_; !p.empty() && !fs::exists(p, error); p = p.parent_path()) created_.push_back(p.string());
   fs::create_directories(path_, error);
   if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot be created: {}", path_, error.message());
   const std::string probe = path_ + "/.probe";
@@ -45,6 +46,11 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
   const bool written = static_cast<bool>(file);
   fs::remove(probe, error);
   if (!written) fail(ExitCode::cannot_create, "run.dir: {} cannot be written: {}", path_, std::strerror(errno));
+}
+
+RunDirectory::~RunDirectory() {
+  std::error_code not_empty;
+  for (const std::string& directory : created_) fs::remove(directory, not_empty);
 }
 
 std::vector<std::string> RunDirectory::checkpoints() const {
@@ -79,19 +85,29 @@ void RunDirectory::begin_history(std::span<const Column> columns, std::span<cons
   columns_.assign(columns.begin(), columns.end());
   std::string text = csv_header(columns_);
   for (const Row& row : rows) text += csv_line(columns_, row);
+  history_ = {};
   replace_file(path_ + "/history.csv", text);
   history_.open(path_ + "/history.csv", std::ios::app);
 }
 
-void RunDirectory::append_history(const Row& row) {
-  history_ << csv_line(columns_, row) << std::flush;
-  if (!history_) fail(ExitCode::io, "{}/history.csv: cannot be written: {}", path_, std::strerror(errno));
+void RunDirectory::append_history(std::span<const Row> rows) {
+  // After a failed write nobody knows what the file holds.
+  if (!history_.is_open()) return begin_history(std::vector(columns_), rows);
+  history_ << csv_line(columns_, rows.back()) << std::flush;
+  if (history_) return;
+  const int error = errno;
+  history_ = {};
+  fail(ExitCode::io, "{}/history.csv: cannot be written: {}", path_, std::strerror(error));
 }
 
 std::string RunDirectory::save(const Checkpoint& checkpoint) {
   const std::string name = fmt::format("checkpoint-{:06}.h5", checkpoint.round);
   const std::string file = path_ + "/" + name;
-  write(checkpoint, file);
+  try {
+    write(checkpoint, file);
+  } catch (const Error&) {
+    write(checkpoint, file);  // once more, as a new file: after a failed fsync the old one cannot be trusted
+  }
 
   std::error_code error;
   const std::string link = path_ + "/latest.h5.partial";

@@ -19,6 +19,10 @@ class RunDirectory {
  public:
   // Creates the directory and proves that it can be written; Error(cannot_create).
   RunDirectory(std::string path, std::size_t keep);
+  // Removes what it created, if nothing came of it: after a dry run, or a refusal.
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
 
   const std::string& path() const { return path_; }
   std::vector<std::string> checkpoints() const;  // ascending by round
@@ -29,14 +33,16 @@ class RunDirectory {
 
   void write_config(const std::string& ini) const;
   void begin_history(std::span<const Column> columns, std::span<const Row> rows);  // replaces history.csv
-  void append_history(const Row& row);
-  // Writes checkpoint-NNNNNN.h5, points latest.h5 at it, and removes all but the newest `keep`. Files of later rounds
-  // are damaged ones that a resume passed over; they are renamed to *.damaged.
+  // Adds the last of all rows. After an Error(io), which loses nothing, the next call writes the file anew.
+  void append_history(std::span<const Row> rows);
+  // Writes checkpoint-NNNNNN.h5, twice if the first attempt fails, points latest.h5 at it, and removes all but the
+  // newest `keep`. Files of later rounds are damaged ones that a resume passed over; they are renamed to *.damaged.
   std::string save(const Checkpoint& checkpoint);
 
  private:
   std::string path_;
   std::size_t keep_;
+  std::vector<std::string> created_;  // directories, the innermost first
   std::vector<Column> columns_;
   std::ofstream history_;
 };

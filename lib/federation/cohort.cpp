@@ -57,4 +57,9 @@ void draw_cohort(const Sampling& sampling, std::uint64_t clients, double expecte
   std::sort(cohort.begin(), cohort.end());
 }
 
+double expected_cohort(const FederationOptions& options, std::uint64_t clients) {
+  const double all = static_cast<double>(clients);
+  return options.cohort > 0 ? std::min(all, static_cast<double>(options.cohort)) : options.fraction * all;
+}
+
 }  // namespace fedmpi::federation

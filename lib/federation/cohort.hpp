@@ -7,6 +7,7 @@
 
 #include "base/random.hpp"
 #include "data/dataset.hpp"
+#include "federation/config.hpp"
 
 namespace fedmpi::federation {
 
@@ -23,5 +24,8 @@ std::span<const Sampling> samplings();
 // `expected` is at most `clients`.
 void draw_cohort(const Sampling& sampling, std::uint64_t clients, double expected, std::uint64_t seed,
                  std::uint64_t round, std::vector<data::ClientId>& cohort);
+
+// How many of so many clients take part in a round, on average.
+double expected_cohort(const FederationOptions& options, std::uint64_t clients);
 
 }  // namespace fedmpi::federation

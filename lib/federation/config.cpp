@@ -28,6 +28,8 @@ std::vector<Option> Config::options() {
       {"data.shards", &data.shards, "directory, file or pattern of the training shards"},
       {"data.test", &data.test, "shard to evaluate on; empty = none"},
       {"data.skip-bad", &data.skip_bad, "drop and count bad rows instead of refusing the shard"},
+      {"data.memory", &data.memory,
+       "MiB of training examples that a participant holds; it reads the others when they take part. 0 = all are held"},
       {"model.kind", &model.kind, table("model", model::kinds())},
       {"model.hidden", &model.hidden, "mlp: widths of the hidden layers"},
       {"model.activation", &model.activation, table("mlp: activation", model::kernels::activations())},
@@ -56,6 +58,10 @@ std::vector<Option> Config::options() {
       {"federation.seed", &federation.seed, "seed of everything random"},
       {"federation.threads", &federation.threads, "clients that a rank trains at once"},
       {"federation.bad-update", &federation.bad_update, "a client whose update is not finite: abort, drop"},
+      {"federation.deadline", &federation.deadline,
+       "seconds that a rank may keep the others waiting before the run stops, naming it; 0 = any"},
+      {"federation.survive", &federation.survive,
+       "go on without participants that die or miss the deadline, their clients placed on others"},
       {"eval.every", &eval.every, "rounds between evaluations; 0 = only at the end"},
       {"eval.clients", &eval.clients, "evaluate on every client's own examples too"},
       {"stop.target", &stop.target, "stop at this accuracy (or, in regression, RMSE); 0 = never"},
@@ -70,6 +76,7 @@ std::vector<Option> Config::options() {
       {"run.resume", &run.resume,
        one_of("go on from a checkpoint", "auto (the newest valid one, if any), no, or a file")},
       {"run.allow", &run.allow, "options, separated by commas, that may differ when a run goes on"},
+      {"run.shared-memory", &run.shared_memory, "ranks of one node exchange vectors in memory that they share"},
   };
 }
 
@@ -185,6 +192,7 @@ void Config::check() const {
     if (!holds) fail(ExitCode::usage, "{}: expected {}, found '{}'", option, expected, found);
   };
   require(!data.shards.empty(), "data.shards", "the training shards", data.shards);
+  require(data.memory >= 0 && data.memory < (std::int64_t{1} << 40), "data.memory", "0 or more MiB", data.memory);
   require(federation.rounds >= 0, "federation.rounds", "0 or more", federation.rounds);
   require(federation.cohort >= 0, "federation.cohort", "0 or more", federation.cohort);
   require(federation.fraction > 0 && federation.fraction <= 1, "federation.fraction", "a number above 0 and up to 1",
@@ -198,6 +206,7 @@ void Config::check() const {
   const auto not_negative = [&](const char* option, double value) {
     require(value >= 0 && std::isfinite(value), option, "0 or more", value);
   };
+  not_negative("federation.deadline", federation.deadline);
   not_negative("stop.target", stop.target);
   not_negative("stop.tolerance", stop.tolerance);
   not_negative("stop.gradient-tolerance", stop.gradient_tolerance);
@@ -208,6 +217,10 @@ void Config::check() const {
   for (std::string name; std::getline(allowed, name, ',');) find_option(names.options(), name, "run.allow: ");
   find_by_name(samplings(), federation.sampling, "federation.sampling");
   aggregate::kind(aggregate);
+  if (federation.survive && federation.deadline == 0)
+    fail(ExitCode::usage, "federation.survive needs to know when a participant is lost: set federation.deadline");
+  if (federation.survive && (aggregate.kind != "mean" || eval.clients))
+    fail(ExitCode::usage, "federation.survive works with aggregate.kind mean and eval.clients off alone");
   if (data.test.empty() && (stop.target > 0 || stop.patience > 0))
     fail(ExitCode::usage, "stop.target and stop.patience need a test shard: set data.test");
   if (stop.patience > 0 && eval.every == 0)
@@ -252,7 +265,8 @@ std::vector<std::string> conflicts(const Config& before, const Config& now) {
   for (std::size_t i = 0; i < old_options.size(); ++i) {
     const std::string& name = old_options[i].name;
     const bool free = name.starts_with("run.") || name.starts_with("stop.") || name.starts_with("eval.") ||
-                      name.starts_with("data.") || name == "federation.rounds" || name == "federation.threads";
+                      name.starts_with("data.") || name == "federation.rounds" || name == "federation.threads" ||
+                      name == "federation.deadline" || name == "federation.survive";
     const bool allowed = ("," + now.run.allow + ",").find("," + name + ",") != std::string::npos;
     if (!free && !allowed && old_options[i].text() != new_options[i].text())
       differing.push_back(fmt::format("{} was '{}' and is '{}'", name, old_options[i].text(), new_options[i].text()));

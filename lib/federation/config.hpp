@@ -16,6 +16,7 @@ namespace fedmpi::federation {
 struct DataOptions {
   std::string shards, test;
   bool skip_bad = false;
+  std::int64_t memory = 0;  // MiB of examples that a participant holds; 0 = all of them
 };
 
 struct FederationOptions {
@@ -26,6 +27,8 @@ struct FederationOptions {
   std::uint64_t seed = 1;
   std::int64_t threads = 1;
   std::string bad_update = "abort";
+  double deadline = 0.0;  // seconds; 0 = none
+  bool survive = false;
 };
 
 struct EvalOptions {
@@ -47,6 +50,7 @@ struct RunOptions {
   std::int64_t keep = 2;
   std::string resume = "no";
   std::string allow;  // names that may differ when a run goes on
+  bool shared_memory = true;
 };
 
 struct Config {

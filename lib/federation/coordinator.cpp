@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <ctime>
+#include <numeric>
 
 #include "base/error.hpp"
 #include "secure/ring.hpp"
@@ -12,10 +15,14 @@ namespace fedmpi::federation {
 
 namespace {
 
+// The sums of eight interleaved parts: a single one would wait for each addition before the next.
 double norm(std::span<const float> x) {
-  double sum = 0.0;
-  for (const float v : x) sum += double{v} * double{v};
-  return std::sqrt(sum);
+  std::array<double, 8> sums{};
+  std::size_t j = 0;
+  for (; j + sums.size() <= x.size(); j += sums.size())
+    for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{x[j + k]} * double{x[j + k]};
+  for (; j < x.size(); ++j) sums[0] += double{x[j]} * double{x[j]};
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }
@@ -23,14 +30,14 @@ std::string metric_of(const Roster& roster) { return checkpoint::metric_name(ros
 }  // namespace
 
 Coordinator::Coordinator(const Config& config, const Roster& roster, const model::Model& model,
-                         const Observer& observer)
+                         std::span<float> parameters, const Observer& observer)
     : config_(config),
       roster_(roster),
       observer_(observer),
       directory_(config.run.dir, static_cast<std::size_t>(config.run.keep)),
       optimizer_(server::make(config.server, model.layout().size())),
-      update_(model.layout().size()),
-      clock_(config.stop.minutes) {
+      parameters_(parameters),
+      clock_(seconds_allowed(config.stop, std::time(nullptr))) {
   state_.seed = config.federation.seed;
   state_.revision = checkpoint::revision();
   state_.config = config.ini();
@@ -40,9 +47,8 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
   state_.roster = roster.digest;
   state_.exponent = secure::kFirstExponent;
   state_.layout = model.layout();
-  state_.parameters.resize(model.layout().size());
   Stream stream(config.federation.seed, Purpose::initialise);
-  model.initialise(stream, state_.parameters);
+  model.initialise(stream, parameters_);
   resume();
 }
 
@@ -51,10 +57,11 @@ void Coordinator::begin() {
   directory_.begin_history(checkpoint::columns(metric_of(roster_)), state_.history);
 }
 
+void Coordinator::note(const std::string& text) const {
+  if (observer_.note) observer_.note(text);
+}
+
 void Coordinator::resume() {
-  const auto note = [&](const std::string& text) {
-    if (observer_.note) observer_.note(text);
-  };
   const std::string& from = config_.run.resume;
   const std::vector<std::string> present = directory_.checkpoints();
   if (from == "no") {
@@ -63,7 +70,7 @@ void Coordinator::resume() {
          "run.dir: {} already holds a run; choose another directory, or --run.resume auto to go on", config_.run.dir);
   }
   if (from == "auto") {
-    if (auto newest = directory_.newest(note)) restore(std::move(*newest));
+    if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
   } else {
     restore(checkpoint::read(from));
     if (!present.empty() && checkpoint::round_of(present.back()) > state_.round)
@@ -88,9 +95,9 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
          "clients, {} "
          "examples)",
          before.clients, before.examples, state_.clients, state_.examples);
-  if (before.parameters.size() != state_.parameters.size())
+  if (before.parameters.size() != parameters_.size())
     fail(ExitCode::usage, "run.resume: expected a model of {} parameters, found {} in the checkpoint",
-         state_.parameters.size(), before.parameters.size());
+         parameters_.size(), before.parameters.size());
   for (const server::State& s : optimizer_->state()) {
     const auto saved = std::find_if(before.server.begin(), before.server.end(), [&](const auto& b) {
       return b.first == s.name && b.second.size() == s.values->size();
@@ -101,10 +108,12 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
       fail(ExitCode::bad_data, "run.resume: expected the optimizer's state 'server/{}', found none in the checkpoint",
            s.name);
   }
-  state_.round = before.round;
+  saved_round_ = state_.round = before.round;
   state_.exponent = before.exponent;
-  state_.parameters = std::move(before.parameters);
+  std::copy(before.parameters.begin(), before.parameters.end(), parameters_.begin());
   state_.history = std::move(before.history);
+  state_.events = std::move(before.events);
+  for (const checkpoint::Row& row : state_.history) clock_.record_earlier(row);
   closed_ = true;
 }
 
@@ -118,59 +127,93 @@ bool Coordinator::evaluation_due() const {
 }
 
 bool Coordinator::checkpoint_due() const {
-  return !closed_ && (stopping() || (state_.round > 0 && due(config_.run.checkpoint_every)));
+  return !closed_ && (stopping() || unsaved_since_ ||
+                      (state_.round > 0 && (due(config_.run.checkpoint_every) || clock_.wants_checkpoint())));
 }
 
-void Coordinator::open() {
+void Coordinator::record(const std::string& event) {
+  state_.events += event + "\n";
+  note(event);
+}
+
+void Coordinator::open(bool anybody_left) {
   std::vector<checkpoint::Row>& history = state_.history;
   if (!closed_) history.push_back(row_);  // as far as it is known
   stop_ = stop_by_history(config_, roster_.schema.task, history);
   if (!stop_) stop_ = stop_by_signal();
+  if (!stop_ && !anybody_left) stop_ = Stop{"no participant is left", false};
   if (!stop_) {
     const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     stop_ = clock_.stop(elapsed);
   }
 }
 
+void Coordinator::lap(double checkpoint::Row::*part) {
+  checkpoint::Row& row = stop_ ? row_ : next_;  // a reference, since GCC 12 lets (a ? b : c).*part be of a copy
+  row.*part += watch_.lap();
+}
+
 void Coordinator::close() {
-  row_.seconds = round_watch_.lap();
-  clock_.record(row_.seconds);
   state_.history.back() = row_;
-  directory_.append_history(row_);
-  if (observer_.row) observer_.row(row_, metric_of(roster_));
   if (const auto stop = stop_by_history(config_, roster_.schema.task, state_.history)) stop_ = stop;
+  if (stop_) {  // what has been trained meanwhile counts for nothing, but its time does
+    for (const auto part : checkpoint::kParts) row_.*part += next_.*part;
+    row_.seconds += round_watch_.lap();
+    state_.history.back() = row_;
+  }
+  clock_.record(row_);
+  try {
+    directory_.append_history(state_.history);
+  } catch (const Error& error) {  // checkpoints hold these rows too
+    note(fmt::format("{}; trying again after the next round", error.what()));
+  }
+  if (observer_.row) observer_.row(row_, metric_of(roster_));
   const bool save_now = checkpoint_due();
   closed_ = true;
-  row_ = {};
+  lap(&checkpoint::Row::seconds_server);
   if (save_now) save();
 }
 
 void Coordinator::save() {
-  state_.server.clear();
+  state_.parameters.assign(parameters_.begin(), parameters_.end());
   for (const server::State& s : optimizer_->state()) state_.server.emplace_back(s.name, *s.values);
-  saved_as_ = directory_.save(state_);
+  try {
+    saved_as_ = directory_.save(state_);
+    saved_round_ = state_.round;
+    unsaved_since_.reset();
+  } catch (const Error& error) {
+    // A disk that is full may have room again: the run goes on for as long as it usually goes without a checkpoint.
+    if (!unsaved_since_) unsaved_since_ = state_.round;
+    if (stopping() || state_.round >= *unsaved_since_ + static_cast<std::uint64_t>(config_.run.checkpoint_every)) throw;
+    note(fmt::format("{}; trying again after the next round", error.what()));
+  }
   state_.server.clear();
-  row_.seconds_checkpoint += watch_.lap();
+  Vector().swap(state_.parameters);
+  lap(&checkpoint::Row::seconds_checkpoint);
 }
 
-void Coordinator::step(const RoundResult& result, std::size_t bytes_up, std::size_t bytes_down) {
-  watch_.lap();
-  const Tally& tally = result.tally;
-  row_.train_loss =
+void Coordinator::rescue() {
+  if (state_.round > 0 && saved_round_ != state_.round) save();
+}
+
+void Coordinator::step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down) {
+  const Tally& tally = round.tally();
+  next_.train_loss =
       tally.examples > 0 ? tally.loss.value() / static_cast<double>(tally.examples) : checkpoint::kUnknown;
-  row_.update_norm = norm(update_);
-  row_.clients = tally.clients;
-  row_.examples = tally.examples;
-  row_.dropped = tally.bad;
-  row_.bytes_up = bytes_up;
-  row_.bytes_down = bytes_down;
-  row_.seconds_train = result.seconds_train;
-  row_.seconds_exchange = result.seconds_exchange;
-  state_.exponent = result.next_exponent;
-  optimizer_->step(++state_.round, update_, state_.parameters);
-  row_.round = state_.round;
+  next_.update_norm = norm(update);
+  next_.clients = tally.clients;
+  next_.examples = tally.examples;
+  next_.dropped = tally.bad;
+  next_.lost = round.lost();
+  next_.bytes_up = bytes_up;
+  next_.bytes_down = bytes_down;
+  state_.exponent = round.next_exponent();
+  optimizer_->step(++state_.round, update, parameters_);
+  lap(&checkpoint::Row::seconds_server);
+  next_.round = state_.round;
+  next_.seconds = round_watch_.lap();
+  row_ = std::exchange(next_, {});
   closed_ = false;
-  row_.seconds_server = watch_.lap();
 }
 
 }  // namespace fedmpi::federation

@@ -34,39 +34,46 @@ class Stopwatch {
 
 class Coordinator {
  public:
-  // Checks the run directory and finds the state to start from, fresh or of a checkpoint. Errors are of this rank
-  // alone.
-  Coordinator(const Config& config, const Roster& roster, const model::Model& model, const Observer& observer);
+  // Checks the run directory and finds the state to start from, fresh or of a checkpoint; puts the model into
+  // `parameters`, where it stays. Errors are of this rank alone.
+  Coordinator(const Config& config, const Roster& roster, const model::Model& model, std::span<float> parameters,
+              const Observer& observer);
 
   // Writes config.ini and begins history.csv; until then no file of the run directory has changed.
   void begin();
 
-  std::span<float> parameters() { return state_.parameters; }
   std::uint64_t round() const { return state_.round; }  // rounds that the parameters have seen
   int exponent() const { return state_.exponent; }
   bool stopping() const { return stop_.has_value(); }
   bool evaluation_due() const;
   bool checkpoint_due() const;
 
-  // A round goes: open(), laps of `row()`'s parts, close(), step(). open() looks for reasons to stop that are
-  // known before the evaluation; close() files the row, looks again, and saves when due. A round that a
-  // checkpoint brought back is closed already.
-  void open();
+  // A turn of the loop goes: open(), the next round's training with the evaluation of the model in hand at its side,
+  // close(), step(). open() looks for reasons to stop that are known before the evaluation; close() files the row of
+  // the model in hand, looks again, and saves when due; step() makes the next model. A round that a checkpoint brought
+  // back is closed already.
+  void open(bool anybody_left);
   bool closed() const { return closed_; }
   void close();
-  void step(const RoundResult& result, std::size_t bytes_up, std::size_t bytes_down);
+  void step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down);
+  // Saves the model in hand although the round under way has failed.
+  void rescue();
+  // Tells the observer and keeps it with the history.
+  void record(const std::string& event);
 
-  std::span<float> update() { return update_; }
-  checkpoint::Row& row() { return row_; }  // of the round in hand
-  Stopwatch& watch() { return watch_; }
+  checkpoint::Row& row() { return row_; }  // of the model in hand
+  // Books the time since the last lap as a part of the turn's round: the one being trained or, when there is none, the
+  // last.
+  void lap(double checkpoint::Row::*part);
   const std::optional<Stop>& stop() const { return stop_; }
-  const checkpoint::Checkpoint& state() const { return state_; }
+  const std::vector<checkpoint::Row>& history() const { return state_.history; }
   const std::string& saved_as() const { return saved_as_; }
 
  private:
   void resume();
   void restore(checkpoint::Checkpoint before);
   void save();
+  void note(const std::string& text) const;
   bool due(std::int64_t every) const;
 
   const Config& config_;
@@ -74,15 +81,17 @@ class Coordinator {
   const Observer& observer_;
   checkpoint::RunDirectory directory_;
   std::unique_ptr<server::Optimizer> optimizer_;
-  checkpoint::Checkpoint state_;
-  Vector update_;
-  checkpoint::Row row_;
+  checkpoint::Checkpoint state_;  // its parameters are filled to be saved, and empty otherwise
+  std::span<float> parameters_;
+  checkpoint::Row row_, next_;  // of the model in hand, and of the round being trained
   bool closed_ = false;
   std::optional<Stop> stop_;
+  std::optional<std::uint64_t> unsaved_since_;  // round of the first save that failed, until one succeeds
   Clock clock_;
   Stopwatch watch_, round_watch_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string saved_as_;
+  std::uint64_t saved_round_ = 0;
 };
 
 }  // namespace fedmpi::federation

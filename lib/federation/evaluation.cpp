@@ -5,20 +5,11 @@
 #include <mutex>
 
 #include "base/exact_sum.hpp"
+#include "data/prefetcher.hpp"
 
 namespace fedmpi::federation {
 
 namespace {
-
-struct Sums {
-  ExactSum loss, metric, weighted;  // weighted: a client's metric times its examples
-};
-
-void merge(Sums& into, const Sums& from) {
-  into.loss.add(from.loss);
-  into.metric.add(from.metric);
-  into.weighted.add(from.weighted);
-}
 
 // Of sorted values, as numpy.quantile does.
 double quantile(const std::vector<double>& sorted, double q) {
@@ -30,8 +21,8 @@ double quantile(const std::vector<double>& sorted, double q) {
 
 }  // namespace
 
-Evaluator::Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool)
-    : model_(model), roster_(roster), pool_(pool) {
+Evaluator::Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool, bool evaluate_clients)
+    : model_(model), roster_(roster), pool_(pool), evaluate_clients_(evaluate_clients) {
   const std::size_t largest = std::max(roster.test.rows, roster.mine.largest_client());
   const std::size_t rows = std::min(kEvaluationRows, largest);
   for (std::size_t t = 0; t < pool.size(); ++t)
@@ -52,51 +43,75 @@ model::Score Evaluator::score(const data::Block& block, std::size_t first, std::
   return sum;
 }
 
-TestScore Evaluator::test(mpi::Communicator& comm, std::span<const float> parameters) {
-  Sums sums;
+void Evaluator::Sums::add(const model::Score& score) {
+  loss.add(score.loss);
+  metric.add(score.metric);
+}
+
+void Evaluator::merge(AllSums& into, const AllSums& from) {
+  for (const auto part : {&AllSums::test, &AllSums::clients}) {
+    (into.*part).loss.add((from.*part).loss);
+    (into.*part).metric.add((from.*part).metric);
+  }
+  into.weighted.add(from.weighted);
+}
+
+void Evaluator::measure(std::span<const float> parameters) {
+  sums_ = {};
+  measure_test(parameters);
+  if (evaluate_clients_) measure_clients(parameters);
+}
+
+void Evaluator::measure_test(std::span<const float> parameters) {
   std::mutex mutex;
   const std::vector<std::uint64_t>& offsets = roster_.test.offsets;
   pool_.run(offsets.empty() ? 0 : offsets.size() - 1, [&](std::size_t worker, std::size_t i) {
     const model::Score s = score(roster_.test, offsets[i], offsets[i + 1] - offsets[i], parameters, workers_[worker]);
     const std::lock_guard lock(mutex);
-    sums.loss.add(s.loss);
-    sums.metric.add(s.metric);
+    sums_.test.add(s);
   });
-  comm.all_merge<Sums, merge>(sums);
-  const double n = static_cast<double>(roster_.test_rows);
-  return {sums.loss.value() / n, metric(sums.metric.value(), n)};
 }
 
-ClientScore Evaluator::clients(mpi::Communicator& comm, std::span<const float> parameters) {
+void Evaluator::measure_clients(std::span<const float> parameters) {
   std::vector<data::ClientExamples> mine;
   for (const data::Block& b : roster_.mine.blocks())
     for (std::size_t c = 0; c + 1 < b.offsets.size(); ++c)
       if (b.offsets[c] < b.offsets[c + 1]) mine.push_back(roster_.mine.client(b.first_client + c));
-  std::vector<double> values(mine.size());
+  values_.resize(mine.size());
   std::vector<model::Score> scores(mine.size());
+  roster_.mine.prefetcher().start(mine);
   pool_.run(mine.size(), [&](std::size_t worker, std::size_t i) {
-    const data::ClientExamples& c = mine[i];
+    const data::ClientExamples c = roster_.mine.prefetcher().take(worker, i);
     scores[i] = score(*c.block, c.first, c.size, parameters, workers_[worker]);
-    values[i] = metric(scores[i].metric, static_cast<double>(c.size));
+    values_[i] = metric(scores[i].metric, static_cast<double>(c.size));
   });
-  Sums sums;
   for (std::size_t i = 0; i < mine.size(); ++i) {
-    sums.loss.add(scores[i].loss);
-    sums.metric.add(scores[i].metric);
-    sums.weighted.add(values[i] * static_cast<double>(mine[i].size));
+    sums_.clients.add(scores[i]);
+    sums_.weighted.add(values_[i] * static_cast<double>(mine[i].size));
   }
-  comm.all_merge<Sums, merge>(sums);
-  std::vector<double> all = comm.gather(std::span<const double>(values));
-  if (all.empty()) return {};
+}
+
+TestScore Evaluator::mean(const Sums& sums, std::uint64_t examples) const {
+  const double n = static_cast<double>(examples);
+  return {sums.loss.value() / n, metric(sums.metric.value(), n)};
+}
+
+Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
+  cluster.all_merge<AllSums, merge>(sums_);
+  Scores scores;
+  if (roster_.test_rows > 0) scores.test = mean(sums_.test, roster_.test_rows);
+  if (!evaluate_clients_) return scores;
+  std::vector<double> all = comm.gather(std::span<const double>(values_));
+  if (all.empty()) return scores;
   std::sort(all.begin(), all.end());
   const bool higher_is_better = roster_.schema.task == data::Task::classification;
-  const double n = static_cast<double>(roster_.examples);
-  return {{sums.loss.value() / n, metric(sums.metric.value(), n)},
-          sums.weighted.value() / n,
-          quantile(all, 0.1),
-          quantile(all, 0.5),
-          quantile(all, 0.9),
-          higher_is_better ? all.front() : all.back()};
+  scores.clients = {mean(sums_.clients, roster_.examples),
+                    sums_.weighted.value() / static_cast<double>(roster_.examples),
+                    quantile(all, 0.1),
+                    quantile(all, 0.5),
+                    quantile(all, 0.9),
+                    higher_is_better ? all.front() : all.back()};
+  return scores;
 }
 
 }  // namespace fedmpi::federation

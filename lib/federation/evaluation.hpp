@@ -6,9 +6,11 @@
 #include <span>
 #include <vector>
 
+#include "base/exact_sum.hpp"
 #include "base/thread_pool.hpp"
 #include "federation/roster.hpp"
 #include "model/model.hpp"
+#include "mpi/cluster.hpp"
 #include "mpi/communicator.hpp"
 
 namespace fedmpi::federation {
@@ -24,27 +26,49 @@ struct ClientScore {
   double mean = 0.0, p10 = 0.0, p50 = 0.0, p90 = 0.0, worst = 0.0;
 };
 
+struct Scores {
+  TestScore test;       // if there is a test shard
+  ClientScore clients;  // if clients are evaluated
+};
+
 class Evaluator {
  public:
-  Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool);
+  Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool, bool evaluate_clients);
 
-  // Each is called on all ranks together; the result is valid on rank 0 and the same for any number of ranks.
-  TestScore test(mpi::Communicator& comm, std::span<const float> parameters);
-  ClientScore clients(mpi::Communicator& comm, std::span<const float> parameters);
+  // This rank's part of the work. The parameters need not stay: only its sums are kept.
+  void measure(std::span<const float> parameters);
+  // On all ranks together, after measure(); valid on rank 0, and the same for any number of ranks.
+  Scores merged(mpi::Communicator& comm, mpi::Cluster& cluster);
 
  private:
   struct Worker {
     data::BatchBuffer batch;
     std::unique_ptr<model::Workspace> workspace;
   };
+  struct Sums {
+    ExactSum loss, metric;
+    void add(const model::Score& score);
+  };
+  struct AllSums {
+    Sums test, clients;
+    ExactSum weighted;  // a client's metric times its examples
+  };
+  static void merge(AllSums& into, const AllSums& from);
+
+  void measure_test(std::span<const float> parameters);
+  void measure_clients(std::span<const float> parameters);
   model::Score score(const data::Block& block, std::size_t first, std::size_t count, std::span<const float> parameters,
                      Worker& worker) const;
   double metric(double sum, double examples) const;  // of a sum of Score::metric
+  TestScore mean(const Sums& sums, std::uint64_t examples) const;
 
   const model::Model& model_;
   const Roster& roster_;
   ThreadPool& pool_;
+  bool evaluate_clients_;
   std::vector<Worker> workers_;
+  AllSums sums_;
+  std::vector<double> values_;  // the metric of each client here
 };
 
 }  // namespace fedmpi::federation

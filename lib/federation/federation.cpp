@@ -1,26 +1,36 @@
 #include "federation/federation.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
 #include <memory>
 #include <optional>
 
 #include "base/thread_pool.hpp"
+#include "federation/cohort.hpp"
 #include "federation/coordinator.hpp"
 #include "federation/evaluation.hpp"
+#include "federation/memory.hpp"
 #include "federation/plan.hpp"
 #include "federation/round.hpp"
+#include "mpi/cluster.hpp"
 #include "mpi/collective_error.hpp"
+#include "mpi/shared_memory.hpp"
 #include "server/optimizer.hpp"
 
 namespace fedmpi::federation {
 
 namespace {
 
-// What rank 0 tells all ranks before a round.
+// What rank 0 tells all ranks.
 struct Order {
-  RoundPlan plan;                    // of the round to come
-  bool evaluate = false;             // first evaluate the parameters that follow
-  bool wait = false;                 // another order comes after that, when rank 0 has decided and saved
-  bool stop = false;                 // no round to come
+  std::int32_t lost = 0;  // so many more ranks are gone than before; their numbers follow
+  RoundPlan plan;         // of the round to train
+  bool train = false;     // there is such a round; else the run ends here
+  bool evaluate = false;  // the model at hand, while the round is trained
+  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends after all
   ExitCode failed = ExitCode::done;  // if not done, a message follows and all ranks leave with this code
 };
 
@@ -32,43 +42,73 @@ class Federation {
         roster_(checked(comm, config)),
         model_(make_model()),
         pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
-        evaluator_(*model_, roster_, pool_),
-        round_(comm, config, roster_, *model_, pool_),
-        parameters_(comm.is_root() ? 0 : model_->layout().size()) {
-    const std::string plan = describe_plan(comm, config, roster_, *model_, round_.exchange(), round_.expected_cohort());
+        cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
+        evaluator_(*model_, roster_, pool_, config.eval.clients),
+        round_(comm, cluster_, config, roster_, *model_, pool_),
+        parameters_(cluster_, cluster_.leads() ? model_->layout().size() : 0) {
+    const std::string plan = describe_plan(comm, config, roster_, *model_, round_.exchange());
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
-      coordinator_.emplace(config, roster_, *model_, observer);
+      coordinator_.emplace(config, roster_, *model_, parameters(), observer);
       if (observer.plan) observer.plan(plan);
     });
   }
 
-  // The loop over rounds. Each turn begins with the parameters after `round` rounds, 0 at first.
   Outcome run() {
+    try {
+      return rounds();
+    } catch (const mpi::CollectiveError&) {
+      throw;
+    } catch (const Error& error) {  // a rank does not answer: what the others have done so far is kept
+      if (coordinator_ && error.code() == ExitCode::stopped) coordinator_->rescue();
+      throw;
+    }
+  }
+
+ private:
+  // The loop over rounds. Each turn begins with the model after some rounds, 0 at first, and makes the next one. What
+  // is to be known of the first, rank 0 finds out while the participants train the second.
+  Outcome rounds() {
     mpi::collectively(comm_, [&] {
       if (coordinator_) coordinator_->begin();
     });
     for (;;) {
-      Order order = decide_before_evaluation();
-      announce(order);
-      comm_.broadcast(parameters());
+      Order order = first_order();
+      announce(order, parameters());
+      if (order.lost > 0) go_on_without(order.lost);
       lap(&checkpoint::Row::seconds_broadcast);
-      if (order.evaluate) evaluate();
-      if (order.wait) {
-        decide_after_evaluation(order);
+      if (order.evaluate) measure();
+      if (!order.verdict) close(order);
+      if (order.train) round_.train(order.plan, parameters());
+      lap(&checkpoint::Row::seconds_train);
+      if (order.evaluate) take_down(evaluator_.merged(comm_, cluster_));
+      if (order.verdict) {
+        close(order);
         announce(order);
       }
-      if (order.stop) break;
-      train_one_round(order.plan);
+      if (!order.train) break;
+      finish_round();
     }
     return outcome();
   }
 
- private:
   static Roster checked(mpi::Communicator& comm, const Config& config) {
     catch_preemption();
     mpi::collectively(comm, [&] { config.check(); });
-    return assemble(comm, config.data.shards, config.data.test, config.data.skip_bad);
+    const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
+                                 static_cast<std::size_t>(config.federation.threads)};
+    Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget);
+    // A participant that may be lost evaluates nothing that the others would then miss.
+    const double time_of_root =
+        config.federation.survive ? std::numeric_limits<double>::infinity() : examples_per_round(config, roster);
+    load_test(comm, roster, config.data.test, config.data.skip_bad, time_of_root);
+    return roster;
+  }
+
+  static double examples_per_round(const Config& config, const Roster& roster) {
+    const double clients = expected_cohort(config.federation, roster.clients);
+    const double of_client = static_cast<double>(roster.examples) / static_cast<double>(roster.clients);
+    return clients * client::examples_per_round(config.client, of_client);
   }
 
   // Options that only make sense together with the data, on all ranks before anything is allocated for them.
@@ -80,79 +120,137 @@ class Federation {
       client::make(*model, config_.client);
       server::make(config_.server, 0);
     });
+    const std::size_t parameters = model->layout().size();
+    check_memory(comm_, model_memory(comm_, config_, parameters) + parameters * sizeof(std::int64_t), "the model");
     return model;
   }
 
-  std::span<float> parameters() { return coordinator_ ? coordinator_->parameters() : std::span<float>(parameters_); }
+  // The model at hand, in memory that the node shares.
+  std::span<float> parameters() { return parameters_.of(0); }
 
   void lap(double checkpoint::Row::*part) {
-    if (coordinator_) coordinator_->row().*part += coordinator_->watch().lap();
+    if (coordinator_) coordinator_->lap(part);
   }
 
-  // On rank 0 runs `work` and turns an error into an order that ends the run on all ranks.
+  // On rank 0 runs `work`; an error ends the run on all ranks with the next order.
   template <class Work>
-  void on_coordinator(Order& order, Work work) {
+  void on_coordinator(Work work) {
     if (!coordinator_) return;
     try {
       work(*coordinator_);
     } catch (const Error& error) {
-      order.failed = error.code();
+      failed_ = error.code();
       failure_ = error.what();
     }
   }
 
-  Order decide_before_evaluation() {
+  Order first_order() {
     Order order;
-    on_coordinator(order, [&](Coordinator& c) {
-      c.open();
+    if (failed_ != ExitCode::done) return order;
+    on_coordinator([&](Coordinator& c) {
+      order.lost = static_cast<std::int32_t>(std::min<std::size_t>(cluster_.lost() - gone_.size(), kAtOnce));
+      c.open(gone_.size() + static_cast<std::size_t>(order.lost) < static_cast<std::size_t>(participants(comm_)));
       order.evaluate = c.evaluation_due();
-      order.wait = order.evaluate || c.checkpoint_due();
-      if (!order.wait && !c.closed()) c.close();
-      order.stop = c.stopping();
-      if (!order.stop) order.plan = round_.plan(c.round() + 1, c.exponent());
+      order.verdict = order.evaluate || c.checkpoint_due();
+      order.train = !c.stopping();
+      if (order.train) order.plan = round_.plan(c.round() + 1, c.exponent());
     });
     return order;
   }
 
-  void decide_after_evaluation(Order& order) {
-    on_coordinator(order, [&](Coordinator& c) {
-      c.close();
-      order.stop = c.stopping();
+  // On all ranks: what the next `lost` ranks hosted goes to those that are left.
+  void go_on_without(std::int32_t lost) {
+    std::array<std::int32_t, kAtOnce> ranks{};
+    for (std::size_t i = 0; coordinator_ && i < static_cast<std::size_t>(lost); ++i)
+      ranks[i] = cluster_.lost(gone_.size() + i);
+    cluster_.broadcast(ranks);
+    std::vector<std::uint64_t> theirs, left;
+    for (std::int32_t i = 0; i < lost; ++i) {
+      theirs.push_back(static_cast<std::uint64_t>(ranks[static_cast<std::size_t>(i)]) - 1);
+      gone_.push_back(theirs.back());
+      if (coordinator_)
+        coordinator_->record(fmt::format("rank {} did not answer in round {}; it hosted {}", theirs.back() + 1,
+                                         coordinator_->round(), roster_.clients_of(theirs.back())));
+    }
+    for (int p = 0; p < participants(comm_); ++p)
+      if (std::find(gone_.begin(), gone_.end(), static_cast<std::uint64_t>(p)) == gone_.end())
+        left.push_back(static_cast<std::uint64_t>(p));
+    if (left.empty()) return;
+    std::uint64_t out_of_reach = roster_.take_over(theirs, left, participant_index(comm_));
+    round_.clients_changed();
+    cluster_.all_merge<std::uint64_t, add>(out_of_reach);
+    if (coordinator_)
+      coordinator_->record(out_of_reach == 0 ? "the other participants have taken over its clients"
+                                             : fmt::format("{} of its clients cannot be read by the other participants "
+                                                           "and take no further part",
+                                                           out_of_reach));
+  }
+  static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
+
+  // Files what is known of the model at hand, saves it when due, and decides whether the run ends with it.
+  void close(Order& order) {
+    on_coordinator([&](Coordinator& c) {
+      if (!c.closed()) c.close();
+      order.train = !c.stopping();
     });
   }
 
-  void announce(Order& order) {
-    comm_.broadcast_struct(order);
+  // From rank 0 to all: an order and, if there is one, a vector.
+  void announce(Order& order, std::span<float> vector = {}) {
+    order.failed = failed_;
+    cluster_.broadcast(order, vector);
     if (order.failed == ExitCode::done) return;
-    comm_.broadcast(failure_);
-    throw mpi::CollectiveError(order.failed, failure_);
+    std::array<char, 1000> sentence{};
+    failure_.copy(sentence.data(), sentence.size() - 1);
+    cluster_.broadcast(sentence);
+    leave_the_lost(order.failed);
+    throw mpi::CollectiveError(order.failed, sentence.data());
   }
 
-  void evaluate() {
-    checkpoint::Row ignored;
-    checkpoint::Row& row = coordinator_ ? coordinator_->row() : ignored;
+  void measure() {
+    evaluator_.measure(parameters());
+    lap(&checkpoint::Row::seconds_evaluate);
+  }
+
+  void take_down(const Scores& scores) {
+    if (!coordinator_) return;
+    checkpoint::Row& row = coordinator_->row();
     if (roster_.test_rows > 0) {
-      const TestScore score = evaluator_.test(comm_, parameters());
-      row.test_loss = score.loss;
-      row.test_metric = score.metric;
+      row.test_loss = scores.test.loss;
+      row.test_metric = scores.test.metric;
     }
     if (config_.eval.clients) {
-      const ClientScore score = evaluator_.clients(comm_, parameters());
-      row.client_mean = score.mean;
-      row.client_p10 = score.p10;
-      row.client_p50 = score.p50;
-      row.client_p90 = score.p90;
-      row.client_worst = score.worst;
+      row.client_mean = scores.clients.mean;
+      row.client_p10 = scores.clients.p10;
+      row.client_p50 = scores.clients.p50;
+      row.client_p90 = scores.clients.p90;
+      row.client_worst = scores.clients.worst;
     }
     lap(&checkpoint::Row::seconds_evaluate);
   }
 
-  void train_one_round(const RoundPlan& plan) {
-    const std::span<float> update = coordinator_ ? coordinator_->update() : std::span<float>();
-    const RoundResult result = round_.run(plan, parameters(), update);
+  std::span<float> delivered() {
+    try {
+      return round_.deliver();
+    } catch (const mpi::CollectiveError& error) {
+      leave_the_lost(error.code());
+      throw;
+    }
+  }
+
+  // On all ranks at the end of the run. Of those who were lost last nobody knows but rank 0.
+  void leave_the_lost(ExitCode code) {
+    if (!gone_.empty() || cluster_.lost() > 0)
+      cluster_.abandon_lost(static_cast<int>(code), cluster_.lost() > gone_.size());
+  }
+
+  void finish_round() {
+    const std::span<float> update = delivered();
+    lap(&checkpoint::Row::seconds_exchange);
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1);
-    coordinator_->step(result, senders == 0 ? 0 : round_.exchange().bytes_up(senders, result.tally.clients),
+    const Tally& tally = round_.tally();
+    coordinator_->step(round_, update, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
                        senders * parameters().size_bytes());
   }
 
@@ -160,17 +258,17 @@ class Federation {
     Outcome outcome;
     bool complete = true;
     if (coordinator_) {
-      const checkpoint::Checkpoint& state = coordinator_->state();
       complete = coordinator_->stop()->complete;
       outcome.reason = coordinator_->stop()->reason;
       outcome.checkpoint = coordinator_->saved_as();
-      outcome.weights_sha256 = checkpoint::weights_digest(state.parameters);
-      outcome.parameters = state.parameters;
-      outcome.history = state.history;
+      outcome.weights_sha256 = checkpoint::weights_digest(parameters());
+      outcome.parameters.assign(parameters().begin(), parameters().end());
+      outcome.history = coordinator_->history();
       outcome.metric = checkpoint::metric_name(roster_.schema.task);
     }
-    comm_.broadcast_struct(complete);
+    cluster_.broadcast(complete);
     outcome.code = complete ? ExitCode::done : ExitCode::stopped;
+    leave_the_lost(outcome.code);
     return outcome;
   }
 
@@ -179,10 +277,14 @@ class Federation {
   Roster roster_;
   std::unique_ptr<model::Model> model_;
   ThreadPool pool_;
+  mpi::Cluster cluster_;
   Evaluator evaluator_;
   Round round_;
+  mpi::Shared<float> parameters_;           // of each node's leader
   std::optional<Coordinator> coordinator_;  // on rank 0
-  Vector parameters_;                       // on the other ranks
+  static constexpr std::size_t kAtOnce = 200;
+  std::vector<std::uint64_t> gone_;   // participants that the others go on without
+  ExitCode failed_ = ExitCode::done;  // rank 0: what ends the run
   std::string failure_;
 };
 

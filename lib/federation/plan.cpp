@@ -5,32 +5,28 @@
 #include <algorithm>
 #include <array>
 
+#include "federation/cohort.hpp"
+#include "federation/memory.hpp"
+
 namespace fedmpi::federation {
 
-namespace {
-
-std::string bytes(double n) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; n >= 1024.0 && unit + 1 < kUnits.size(); ++unit) n /= 1024.0;
-  return fmt::format("{:.{}f} {}", n, unit == 0 ? 0 : 1, kUnits[unit]);
+std::uint64_t model_memory(const mpi::Communicator& comm, const Config& config, std::size_t parameters) {
+  const bool trains = participant_index(comm) >= 0;
+  // The model, then per thread a local model, a gradient and a velocity; at rank 0 update and optimizer state.
+  const std::uint64_t vectors =
+      1 + (trains ? static_cast<std::uint64_t>(config.federation.threads) * (config.client.momentum > 0 ? 3 : 2) : 0) +
+      (comm.is_root() ? 4 : 0);
+  return vectors * parameters * sizeof(float);
 }
 
-}  // namespace
-
 std::string describe_plan(mpi::Communicator& comm, const Config& config, const Roster& roster,
-                          const model::Model& model, const aggregate::Exchange& exchange, double cohort) {
-  const double d = static_cast<double>(model.layout().size());
+                          const model::Model& model, const aggregate::Exchange& exchange) {
+  const double cohort = expected_cohort(config.federation, roster.clients);
+  const std::uint64_t d = model.layout().size();
   const double p = static_cast<double>(participants(comm));
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
-  const bool trains = participant_index(comm) >= 0;
-  // The model, then per thread a local model, a gradient and a velocity; at rank 0 update and optimizer
-  // state.
-  const double vectors =
-      1.0 + (trains ? static_cast<double>(config.federation.threads) * (config.client.momentum > 0 ? 3.0 : 2.0) : 0.0) +
-      (comm.is_root() ? 4.0 : 0.0);
   const std::array<std::uint64_t, 2> mine = {
-      static_cast<std::uint64_t>(vectors * d * sizeof(float)) + roster.mine.memory() + exchange.memory(per_rank), [&] {
+      model_memory(comm, config, d) + roster.mine.memory() + exchange.memory(per_rank), [&] {
         std::uint64_t examples = 0;
         for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
         return examples;
@@ -57,9 +53,9 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
       roster.test_rows > 0 ? fmt::format("of {} examples", roster.test_rows) : "none", participants(comm),
       participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
       config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(), cohort,
-      roster.clients, config.federation.sampling, bytes(d * sizeof(float)),
-      bytes(static_cast<double>(exchange.bytes_up(1, per_rank))), bytes(static_cast<double>(memory)),
-      bytes(d * sizeof(float) + 16384.0), states, config.run.dir);
+      roster.clients, config.federation.sampling, bytes_text(d * sizeof(float)),
+      bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory), bytes_text(d * sizeof(float) + 16384), states,
+      config.run.dir);
 }
 
 }  // namespace fedmpi::federation

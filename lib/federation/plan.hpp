@@ -1,6 +1,7 @@
 // What a run would do, in words.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "aggregate/exchange.hpp"
@@ -10,9 +11,12 @@
 
 namespace fedmpi::federation {
 
+// Bytes of the vectors as long as the model that this rank will hold, the exchange's apart.
+std::uint64_t model_memory(const mpi::Communicator& comm, const Config& config, std::size_t parameters);
+
 // Clients, ranks, parameters, bytes per round, memory per rank and the size of a checkpoint. On all ranks
 // together; the text is valid on rank 0.
 std::string describe_plan(mpi::Communicator& comm, const Config& config, const Roster& roster,
-                          const model::Model& model, const aggregate::Exchange& exchange, double cohort);
+                          const model::Model& model, const aggregate::Exchange& exchange);
 
 }  // namespace fedmpi::federation

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <numeric>
@@ -12,6 +13,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "data/shard.hpp"
+#include "federation/memory.hpp"
 
 namespace fedmpi::federation {
 
@@ -27,13 +29,14 @@ struct Header {
   std::uint64_t file = 0;
   Schema schema;
   bool classes_inferred = false;
+  std::uint64_t row_bytes = 0;       // of an example in memory
   std::vector<std::uint64_t> sizes;  // examples of each client
 
   void append_to(std::vector<std::uint64_t>& words) const {
     words.insert(words.end(), {file, schema.task == Task::regression ? 1u : 0u, schema.classes, schema.targets,
                                classes_inferred ? 1u : 0u, schema.feature_shape.size()});
     words.insert(words.end(), schema.feature_shape.begin(), schema.feature_shape.end());
-    words.push_back(sizes.size());
+    words.insert(words.end(), {row_bytes, sizes.size()});
     words.insert(words.end(), sizes.begin(), sizes.end());
   }
   static Header take_from(const std::uint64_t*& at) {
@@ -46,6 +49,7 @@ struct Header {
     const std::uint64_t dimensions = *at++;
     h.schema.feature_shape.assign(at, at + dimensions);
     at += dimensions;
+    h.row_bytes = *at++;
     const std::uint64_t clients = *at++;
     h.sizes.assign(at, at + clients);
     at += clients;
@@ -60,7 +64,9 @@ std::string text_of(const Schema& s) {
 }
 
 Header header_of(const Shard& shard, std::uint64_t file) {
-  Header h{file, shard.schema(), shard.classes_inferred(), {}};
+  const Schema& s = shard.schema();
+  const std::size_t label = s.task == Task::classification ? sizeof(std::int32_t) : s.targets * sizeof(float);
+  Header h{file, s, shard.classes_inferred(), s.row_bytes() + label, {}};
   for (std::size_t c = 0; c < shard.clients(); ++c) h.sizes.push_back(shard.offsets()[c + 1] - shard.offsets()[c]);
   return h;
 }
@@ -148,7 +154,7 @@ std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<st
   return headers;
 }
 
-// Rank 0 settles schema and placement; all ranks receive them.
+// Rank 0 settles schema and placement; all ranks receive them, and find out whether their examples fit into memory.
 void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> headers,
                    const std::vector<std::uint64_t>& owners) {
   std::vector<std::uint64_t> words;
@@ -160,7 +166,7 @@ void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> 
     std::vector<std::vector<std::uint64_t>> sizes;
     std::uint64_t clients = 0;
     for (Header& h : headers) {
-      words.push_back(clients);
+      words.insert(words.end(), {clients, h.row_bytes});
       clients += h.sizes.size();
       sizes.push_back(std::move(h.sizes));
     }
@@ -175,23 +181,30 @@ void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> 
   broadcast_list(comm, words);
   const std::uint64_t *at = words.data(), *end = at + words.size();
   roster.schema = Header::take_from(at).schema;
-  roster.first_client.assign(at, at + roster.files.size());
-  at += roster.files.size();
+  std::vector<std::uint64_t> row_bytes;
+  for (std::size_t f = 0; f < roster.files.size(); ++f) {
+    roster.first_client.push_back(*at++);
+    row_bytes.push_back(*at++);
+  }
   roster.clients = *at++;
   for (; at != end; at += 5) roster.units.push_back({at[0], at[1], at[2], at[3], at[4]});
+  std::uint64_t bytes = 0;
+  for (const Unit& u : roster.units)
+    if (static_cast<int>(u.participant) == participant_index(comm)) bytes += u.examples * row_bytes[u.file];
+  if (roster.budget.bytes > 0) bytes = std::min<std::uint64_t>(bytes, roster.budget.bytes);
+  check_memory(comm, bytes, "the examples");
 }
 
-void load_my_clients(mpi::Communicator& comm, Roster& roster, bool skip_bad) {
+data::Part part_of(const Roster& roster, const Unit& u) {
+  return {roster.files[u.file], u.first_client, u.clients, roster.first_client[u.file] + u.first_client};
+}
+
+void load_my_clients(mpi::Communicator& comm, Roster& roster) {
   mpi::collectively(comm, [&] {
-    std::vector<data::Block> blocks;
-    std::unique_ptr<Shard> shard;
-    for (const Unit& u : roster.units) {
-      if (static_cast<int>(u.participant) != participant_index(comm)) continue;
-      if (!shard || shard->path() != roster.files[u.file]) shard = Shard::open(roster.files[u.file]);
-      blocks.push_back(shard->read_clients(u.first_client, u.clients, roster.schema.classes, skip_bad));
-      blocks.back().first_client = roster.first_client[u.file] + u.first_client;
-    }
-    roster.mine = data::Dataset(std::move(blocks));
+    std::vector<data::Part> parts;
+    for (const Unit& u : roster.units)
+      if (static_cast<int>(u.participant) == participant_index(comm)) parts.push_back(part_of(roster, u));
+    roster.mine = data::load(parts, roster.schema.classes, roster.skip_bad, roster.budget);
   });
 }
 
@@ -201,10 +214,10 @@ void survey(mpi::Communicator& comm, Roster& roster) {
   std::vector<std::uint64_t> words;  // of each block: first client, clients, and the size of each
   std::uint64_t sum = 0;
   for (const data::Block& b : roster.mine.blocks()) {
-    words.insert(words.end(), {b.first_client, b.offsets.size() - 1});
-    for (std::size_t i = 0; i + 1 < b.offsets.size(); ++i) {
+    words.insert(words.end(), {b.first_client, b.runs()});
+    for (std::size_t i = 0; i < b.runs(); ++i) {
       words.push_back(b.offsets[i + 1] - b.offsets[i]);
-      const std::array<std::uint64_t, 2> of_client = {b.first_client + i, b.checksum_of(b.offsets[i], words.back())};
+      const std::array<std::uint64_t, 2> of_client = {b.first_client + i, b.checksum_of_run(i)};
       sum += checksum(std::as_bytes(std::span(of_client)));
     }
     roster.dropped += b.dropped;
@@ -226,31 +239,12 @@ void survey(mpi::Communicator& comm, Roster& roster) {
   comm.all_sum(std::span(&roster.dropped, 1));
 }
 
-// Each participant's share is a run of whole evaluation blocks.
-void load_my_test_rows(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad) {
-  mpi::collectively(comm, [&] {
-    const int me = participant_index(comm);
-    if (path.empty() || me < 0) return;
-    const auto shard = Shard::open(path);
-    const Schema& found = shard->schema();
-    const bool classes_fit =
-        shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
-    if (found.task != roster.schema.task || found.features() != roster.schema.features() ||
-        found.targets != roster.schema.targets || !classes_fit)
-      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, text_of(roster.schema), roster.files[0],
-           text_of(found));
-    const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
-    const std::size_t parts = static_cast<std::size_t>(participants(comm)), part = static_cast<std::size_t>(me);
-    const std::size_t end = std::min(shard->rows(), blocks * (part + 1) / parts * kEvaluationRows);
-    // Blocks are runs of rows of the file, also where bad rows are left out: the same for any number of ranks.
-    std::vector<std::uint64_t> boundaries;
-    for (std::size_t row = blocks * part / parts * kEvaluationRows; row < end; row += kEvaluationRows)
-      boundaries.push_back(row);
-    boundaries.push_back(end);
-    roster.test = shard->read(boundaries, roster.schema.classes, skip_bad);
-  });
-  roster.test_rows = roster.test.rows;
-  comm.all_sum(std::span(&roster.test_rows, 1));
+// Rank 0's share of the test rows. Training an example takes its participant three times as long as evaluating one.
+double share_of_root(const mpi::Communicator& comm, double examples_per_round, std::size_t test_rows) {
+  if (comm.size() == 1) return 1.0;
+  const double p = participants(comm);
+  const double idle = 3.0 * examples_per_round / p, work = static_cast<double>(std::max<std::size_t>(1, test_rows));
+  return std::clamp(idle / work, 1.0 / (p + 1.0), 1.0);
 }
 
 }  // namespace
@@ -277,15 +271,75 @@ std::string Roster::describe(data::ClientId id) const {
   return fmt::format("client '{}' of {}", Shard::open(files[file])->client_name(id - first_client[file]), files[file]);
 }
 
-Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::string& test, bool skip_bad) {
+std::string Roster::clients_of(std::uint64_t participant) const {
+  std::vector<std::string> runs;
+  for (const Unit& u : units)
+    if (u.participant == participant)
+      runs.push_back(u.clients == 1 ? fmt::format("client {} of {}", u.first_client, files[u.file])
+                                    : fmt::format("clients {} to {} of {}", u.first_client,
+                                                  u.first_client + u.clients - 1, files[u.file]));
+  return fmt::format("{}", fmt::join(runs, ", "));
+}
+
+std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<const std::uint64_t> left, int me) {
+  std::uint64_t out_of_reach = 0;
+  std::size_t next = 0;
+  for (Unit& u : units) {
+    if (std::find(lost.begin(), lost.end(), u.participant) == lost.end()) continue;
+    u.participant = left[next++ % left.size()];
+    if (static_cast<int>(u.participant) != me) continue;
+    try {
+      const data::Part part = part_of(*this, u);
+      mine.add(data::load(std::span(&part, 1), schema.classes, skip_bad, budget));
+    } catch (const Error&) {  // a file of the other's own: its clients are counted, and the run says so
+      out_of_reach += u.clients;
+    }
+  }
+  return out_of_reach;
+}
+
+Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_bad, data::Budget budget) {
   Roster roster;
+  roster.skip_bad = skip_bad;
+  roster.budget = budget;
   roster.files = agree_on_files(comm, shards);
   const std::vector<std::uint64_t> owners = assign_files(comm, roster.files);
   place_clients(comm, roster, gather_headers(comm, roster.files, owners), owners);
-  load_my_clients(comm, roster, skip_bad);
+  load_my_clients(comm, roster);
   survey(comm, roster);
-  load_my_test_rows(comm, roster, test, skip_bad);
   return roster;
+}
+
+void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad,
+               double examples_per_round) {
+  mpi::collectively(comm, [&] {
+    if (path.empty()) return;
+    const auto shard = Shard::open(path);
+    const Schema& found = shard->schema();
+    const bool classes_fit =
+        shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
+    if (found.task != roster.schema.task || found.features() != roster.schema.features() ||
+        found.targets != roster.schema.targets || !classes_fit)
+      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, text_of(roster.schema), roster.files[0],
+           text_of(found));
+    const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
+    const double of_root = share_of_root(comm, examples_per_round, shard->rows());
+    // The blocks before this rank's part, as a share of all.
+    const auto before = [&](int rank) {
+      const double share = rank == 0 ? 0.0 : of_root + (1.0 - of_root) * (rank - 1) / participants(comm);
+      return static_cast<std::size_t>(std::lround(share * static_cast<double>(blocks)));
+    };
+    const std::size_t begin = before(comm.rank()) * kEvaluationRows;
+    const std::size_t end = std::min(shard->rows(), before(comm.rank() + 1) * kEvaluationRows);
+    if (begin >= end) return;
+    // Blocks are runs of rows of the file, also where bad rows are left out: the same for any number of ranks.
+    std::vector<std::uint64_t> boundaries;
+    for (std::size_t row = begin; row < end; row += kEvaluationRows) boundaries.push_back(row);
+    boundaries.push_back(end);
+    roster.test = shard->read(boundaries, roster.schema.classes, skip_bad);
+  });
+  roster.test_rows = roster.test.rows;
+  comm.all_sum(std::span(&roster.test_rows, 1));
 }
 
 }  // namespace fedmpi::federation

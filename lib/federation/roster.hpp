@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "data/dataset.hpp"
+#include "data/loader.hpp"
 #include "data/placement.hpp"
 #include "mpi/communicator.hpp"
 
@@ -16,6 +18,8 @@ inline constexpr std::size_t kEvaluationRows = 256;
 
 struct Roster {
   data::Schema schema;  // the same on all ranks
+  bool skip_bad = false;
+  data::Budget budget;
   std::vector<std::string> files;
   std::vector<data::Unit> units;                         // where every client is, ascending by client
   std::vector<std::uint64_t> first_client;               // of each file
@@ -28,6 +32,13 @@ struct Roster {
 
   // "client 'NAME' of FILE", for messages; the client must be hosted here.
   std::string describe(data::ClientId id) const;
+  // "clients 20 to 29 of FILE, …": what a participant hosts.
+  std::string clients_of(std::uint64_t participant) const;
+  // On every rank alike: places what the participants of `lost` host on those of `left`, and loads what comes to `me`
+  // (-1 on a rank that only aggregates), on top of what the budget allows. Returns how many clients come here and
+  // cannot be read here.
+  std::uint64_t take_over(std::span<const std::uint64_t> lost, std::span<const std::uint64_t> left, int me);
+
   // Error(usage) naming the ranks that have no client.
   void check_none_idle(int participants) const;
 };
@@ -36,8 +47,13 @@ struct Roster {
 int participants(const mpi::Communicator& comm);
 int participant_index(const mpi::Communicator& comm);  // 0 … participants-1, or -1 on a rank that only aggregates
 
-// Opens, checks and loads everything, on all ranks together. Whatever is wrong with any file is a
-// CollectiveError that names every offender. `test` may be empty.
-Roster assemble(mpi::Communicator& comm, const std::string& shards, const std::string& test, bool skip_bad);
+// Opens, checks and loads every shard, on all ranks together. Whatever is wrong with any file is a CollectiveError
+// that names every offender. `budget` is each participant's.
+Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_bad, data::Budget budget = {});
+
+// The same for the test shard `path`, if not empty. While the participants train so many examples in a round, rank 0
+// has time to evaluate: its part is as large as that allows, and the participants share the rest.
+void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad,
+               double examples_per_round);
 
 }  // namespace fedmpi::federation

@@ -1,31 +1,28 @@
 // One round:
 //   1. every rank draws the same cohort and finds its own clients in it;
 //   2. each of them trains from the broadcast parameters, on the rank's threads;
-//   3. every update is checked and added, weighted, to the rank's contribution;
+//   3. every update is checked and handed to the exchange with its weight;
 //   4. all ranks learn the losses, the bad updates and the largest value seen;
-//   5. if that value does not fit the scale of the exact sum, 2 to 4 are done again with the scale that fits:
-//      training is a function of its inputs, so the updates come out the same;
+//   5. if that value does not fit the scale of the exact sum the scale is changed, and if anything has been encoded
+//      with the old one, 2 to 4 are done again: training is a function of its inputs, so the updates come out the same;
 //   6. the exchange delivers the aggregate to rank 0.
 #include "federation/round.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <mutex>
 
 #include "base/error.hpp"
 #include "base/magnitude.hpp"
 #include "base/names.hpp"
+#include "data/prefetcher.hpp"
 #include "federation/cohort.hpp"
+#include "mpi/collective_error.hpp"
 #include "secure/ring.hpp"
 
 namespace fedmpi::federation {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void merge(Tally& into, const Tally& from) {
   into.loss.add(from.loss);
@@ -35,97 +32,113 @@ void merge(Tally& into, const Tally& from) {
   into.bad += from.bad;
   into.first_bad = std::min(into.first_bad, from.first_bad);
   into.largest = std::max(into.largest, from.largest);
+  into.encoded |= from.encoded;
+}
+
+std::size_t training_threads(const mpi::Communicator& comm, const ThreadPool& pool) {
+  return participant_index(comm) < 0 ? 0 : pool.size();
 }
 
 }  // namespace
 
-Round::Round(mpi::Communicator& comm, const Config& config, const Roster& roster, const model::Model& model,
-             ThreadPool& pool)
+Round::Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& config, const Roster& roster,
+             const model::Model& model, ThreadPool& pool)
     : comm_(comm),
+      cluster_(cluster),
       config_(config),
       roster_(roster),
       model_(model),
       pool_(pool),
       algorithm_(client::make(model, config.client)),
-      exchange_(aggregate::make_exchange(aggregate::kind(config.aggregate), model.layout().size())) {
-  if (participant_index(comm) < 0) return;
-  for (std::size_t t = 0; t < pool.size(); ++t)
-    workers_.emplace_back(model, roster.schema, config.client, roster.mine.largest_client());
+      exchange_(aggregate::make_exchange(aggregate::kind(config.aggregate), model.layout().size(),
+                                         {comm, cluster, training_threads(comm, pool)})) {
+  clients_changed();
 }
 
-double Round::expected_cohort() const {
-  const double clients = static_cast<double>(roster_.clients);
-  return config_.federation.cohort > 0 ? std::min(clients, static_cast<double>(config_.federation.cohort))
-                                       : config_.federation.fraction * clients;
+void Round::clients_changed() {
+  workers_.clear();
+  for (std::size_t t = 0; t < training_threads(comm_, pool_); ++t)
+    workers_.emplace_back(model_, roster_.schema, config_.client, roster_.mine.largest_client());
 }
 
 void Round::draw(std::uint64_t round) {
   const Sampling& sampling = find_by_name(samplings(), config_.federation.sampling, "federation.sampling");
-  draw_cohort(sampling, roster_.clients, expected_cohort(), config_.federation.seed, round, cohort_);
+  const double expected = expected_cohort(config_.federation, roster_.clients);
+  draw_cohort(sampling, roster_.clients, expected, config_.federation.seed, round, cohort_);
 }
 
 RoundPlan Round::plan(std::uint64_t round, int exponent) {
-  RoundPlan plan{round, 0, exponent};
+  RoundPlan plan{round, 0, 0, exponent};
   draw(round);
-  for (const data::ClientId id : cohort_) plan.cohort_weight += aggregate::weight(config_.aggregate, roster_.sizes[id]);
+  for (const data::ClientId id : cohort_) {
+    const std::uint64_t weight = aggregate::weight(config_.aggregate, roster_.sizes[id]);
+    plan.cohort_weight += weight;
+    plan.cohort += weight > 0 ? 1 : 0;
+  }
   return plan;
 }
 
-RoundResult Round::run(const RoundPlan& plan, std::span<const float> parameters, std::span<float> update) {
-  RoundResult result;
-  const auto start = Clock::now();
-  const std::vector<data::ClientExamples> clients = my_clients(plan.round);
-  RoundPlan attempt = plan;
+void Round::train(const RoundPlan& plan, std::span<const float> parameters) {
+  plan_ = plan;
+  find_my_clients();
   for (;;) {
-    exchange_->begin(clients.size(), attempt.exponent);
-    result.tally = train(attempt, clients, parameters);
-    comm_.all_merge<Tally, merge>(result.tally);
-    if (exchange_->fits(result.tally.largest, attempt.exponent)) break;
-    attempt.exponent = secure::exponent_for(result.tally.largest);
+    exchange_->begin(mine_.size());
+    exchange_->set_exponent(plan_.exponent);
+    own_ = train_mine(parameters);
+    tell_all();
+    if (exchange_->fits(tally_.largest, plan_.exponent)) return;
+    plan_.exponent = secure::exponent_for(tally_.largest);
+    exchange_->set_exponent(plan_.exponent);
+    if (!tally_.encoded) return;
   }
-  if (result.tally.bad > 0 && config_.federation.bad_update == "abort") report_bad_update(result.tally, plan.round);
-  result.seconds_train = seconds_since(start);
-
-  const auto exchanging = Clock::now();
-  const double arrived = static_cast<double>(result.tally.weight);
-  exchange_->deliver(comm_, arrived > 0 ? static_cast<double>(plan.cohort_weight) / arrived : 0.0, update);
-  result.next_exponent = result.tally.largest > 0 ? secure::exponent_for(result.tally.largest) : attempt.exponent;
-  result.seconds_exchange = seconds_since(exchanging);
-  return result;
 }
 
-std::vector<data::ClientExamples> Round::my_clients(std::uint64_t round) {
-  std::vector<data::ClientExamples> clients;
-  if (workers_.empty()) return clients;
-  draw(round);
-  for (const data::ClientId id : cohort_) {
-    if (!roster_.mine.has(id)) continue;
-    const data::ClientExamples client = roster_.mine.client(id);
-    if (client.size > 0) clients.push_back(client);  // all its rows may have been dropped as bad
+void Round::tell_all() {
+  tally_ = own_;
+  lost_ = cluster_.lost();
+  cluster_.all_merge<Tally, merge>(tally_);
+}
+
+std::span<float> Round::deliver() {
+  if (tally_.bad > 0 && config_.federation.bad_update == "abort") report_bad_update();
+  for (;;) {
+    const double arrived = static_cast<double>(tally_.weight);
+    const std::span<float> sum =
+        exchange_->deliver(arrived > 0 ? static_cast<double>(plan_.cohort_weight) / arrived : 0.0);
+    if (!cluster_.survives()) return sum;
+    // Who was lost meanwhile may be in the tally and not in the sum: once more without it.
+    bool again = cluster_.lost() > lost_;
+    cluster_.broadcast(again);
+    if (!again) return sum;
+    tell_all();
   }
+}
+
+int Round::next_exponent() const { return tally_.largest > 0 ? secure::exponent_for(tally_.largest) : plan_.exponent; }
+
+void Round::find_my_clients() {
+  mine_.clear();
+  if (workers_.empty()) return;
+  draw(plan_.round);
+  roster_.mine.find(cohort_, mine_);
   // The largest first, so that the threads end together.
-  std::stable_sort(clients.begin(), clients.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
-  return clients;
+  std::stable_sort(mine_.begin(), mine_.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
 }
 
-Tally Round::train(const RoundPlan& plan, std::span<const data::ClientExamples> clients,
-                   std::span<const float> parameters) {
+Tally Round::train_mine(std::span<const float> parameters) {
   Tally tally;
   std::mutex mutex;
-  pool_.run(clients.size(), [&](std::size_t thread, std::size_t i) {
-    const data::ClientExamples& examples = clients[i];
+  roster_.mine.prefetcher().start(mine_);
+  pool_.run(mine_.size(), [&](std::size_t thread, std::size_t i) {
+    const data::ClientExamples examples = roster_.mine.prefetcher().take(thread, i);
     client::Worker& worker = workers_[thread];
-    const double loss = algorithm_->train({examples, parameters, plan.round, config_.federation.seed}, worker);
+    worker.parameters = exchange_->room(thread);
+    const double loss = algorithm_->train({examples, parameters, plan_.round, config_.federation.seed}, worker);
     const float largest = largest_magnitude(worker.parameters);
     const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
-    const bool good = std::isfinite(largest);
-    // What outgrows the scale is left out: the round is done again with a scale that fits.
-    if (good && !exchange_->overflows(largest, plan.exponent))
-      exchange_->add(worker.parameters, static_cast<double>(weight) / static_cast<double>(plan.cohort_weight));
-
-    const std::lock_guard lock(mutex);
     Tally one;
-    if (good) {
+    if (std::isfinite(largest)) {
+      exchange_->take(thread, static_cast<double>(weight) / static_cast<double>(plan_.cohort_weight));
       one.loss.add(loss * static_cast<double>(examples.size));
       one.clients = 1;
       one.examples = examples.size;
@@ -135,19 +148,24 @@ Tally Round::train(const RoundPlan& plan, std::span<const data::ClientExamples> 
       one.bad = 1;
       one.first_bad = examples.id;
     }
+    const std::lock_guard lock(mutex);
     merge(tally, one);
   });
+  tally.encoded = exchange_->encoded();
   return tally;
 }
 
-void Round::report_bad_update(const Tally& tally, std::uint64_t round) {
+void Round::report_bad_update() {
+  const auto report = [&](const std::string& client) {
+    return fmt::format(
+        "{}: expected a finite update, found NaN or Inf in round {} ({} such clients); lower client.lr, or set "
+        "federation.bad-update drop to go on without them",
+        client, plan_.round, tally_.bad);
+  };
+  if (cluster_.survives())  // its host, which alone can tell the name, may be gone
+    throw mpi::CollectiveError(ExitCode::bad_data, report(fmt::format("client {}", tally_.first_bad)));
   mpi::collectively(comm_, [&] {
-    if (!roster_.mine.has(tally.first_bad)) return;
-    fail(ExitCode::bad_data,
-         "{}: expected a finite update, found NaN or Inf in round {} ({} such clients); lower client.lr, or "
-         "set "
-         "federation.bad-update drop to go on without them",
-         roster_.describe(tally.first_bad), round, tally.bad);
+    if (roster_.mine.has(tally_.first_bad)) fail(ExitCode::bad_data, "{}", report(roster_.describe(tally_.first_bad)));
   });
 }
 

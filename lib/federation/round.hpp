@@ -13,6 +13,7 @@
 #include "federation/config.hpp"
 #include "federation/roster.hpp"
 #include "model/model.hpp"
+#include "mpi/cluster.hpp"
 #include "mpi/communicator.hpp"
 
 namespace fedmpi::federation {
@@ -21,6 +22,7 @@ namespace fedmpi::federation {
 struct RoundPlan {
   std::uint64_t round = 1;
   std::uint64_t cohort_weight = 0;  // Σ of the cohort's weights, before normalisation
+  std::uint64_t cohort = 0;         // clients with a weight
   int exponent = 0;                 // scale of the exact sum
 };
 
@@ -30,43 +32,49 @@ struct Tally {
   std::uint64_t clients = 0, examples = 0, weight = 0;
   std::uint64_t bad = 0, first_bad = UINT64_MAX;  // clients whose update is not finite
   float largest = 0.0F;                           // magnitude in any update
-};
-
-struct RoundResult {
-  Tally tally;
-  int next_exponent = 0;
-  double seconds_train = 0.0, seconds_exchange = 0.0;
+  bool encoded = false;                           // a rank has encoded updates with the exponent of this attempt
 };
 
 class Round {
  public:
-  Round(mpi::Communicator& comm, const Config& config, const Roster& roster, const model::Model& model,
-        ThreadPool& pool);
-
-  // On all ranks together: trains the clients of the cohort from `parameters` and writes the aggregated
-  // update to `update` on rank 0. Throws CollectiveError when an update is not finite and
-  // federation.bad-update is abort.
-  RoundResult run(const RoundPlan& plan, std::span<const float> parameters, std::span<float> update);
+  Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& config, const Roster& roster,
+        const model::Model& model, ThreadPool& pool);
 
   RoundPlan plan(std::uint64_t round, int exponent);  // on rank 0
+
+  // On all ranks together: trains the clients of the cohort from `parameters`. All ranks find the same tally.
+  void train(const RoundPlan& plan, std::span<const float> parameters);
+  // On all ranks together, after train(): CollectiveError when an update is not finite and federation.bad-update is
+  // abort; else the aggregated update on rank 0, of those who have not been lost.
+  std::span<float> deliver();
+  std::uint64_t lost() const { return plan_.cohort - tally_.clients - tally_.bad; }  // clients that did not arrive
+  void clients_changed();  // other clients are hosted here than before
+  const Tally& tally() const { return tally_; }
+  int next_exponent() const;  // for the next round
+
   const aggregate::Exchange& exchange() const { return *exchange_; }
-  double expected_cohort() const;
 
  private:
   void draw(std::uint64_t round);  // fills cohort_
-  std::vector<data::ClientExamples> my_clients(std::uint64_t round);
-  Tally train(const RoundPlan& plan, std::span<const data::ClientExamples> clients, std::span<const float> parameters);
-  void report_bad_update(const Tally& tally, std::uint64_t round);
+  void find_my_clients();          // fills mine_ from cohort_
+  Tally train_mine(std::span<const float> parameters);
+  void tell_all();  // makes own_ of all ranks tally_
+  void report_bad_update();
 
   mpi::Communicator& comm_;
+  mpi::Cluster& cluster_;
   const Config& config_;
   const Roster& roster_;
   const model::Model& model_;
   ThreadPool& pool_;
   std::unique_ptr<client::Algorithm> algorithm_;
   std::unique_ptr<aggregate::Exchange> exchange_;
-  std::vector<client::Worker> workers_;  // one per thread
+  std::vector<client::Worker> workers_;  // one per thread; none on a rank that only aggregates
   std::vector<data::ClientId> cohort_;
+  std::vector<data::ClientExamples> mine_;
+  RoundPlan plan_;        // of the round in hand, with the exponent in use
+  Tally own_, tally_;     // of this rank, of all
+  std::size_t lost_ = 0;  // rank 0: ranks that had been lost when the tally was begun
 };
 
 }  // namespace fedmpi::federation

@@ -2,15 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <limits>
+
+#include "base/environment.hpp"
 
 namespace fedmpi::federation {
 
 namespace {
 
 volatile std::sig_atomic_t preempted = 0;
+
+// After the last checkpoint: MPI, the launcher and the job script end, and a requeue is asked for.
+constexpr double kSecondsToLeave = 5.0;
 
 // Evaluations since the best test loss. Only those that are due count, not the one that a run makes at its
 // end.
@@ -56,13 +62,26 @@ std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::
   return std::nullopt;
 }
 
+double seconds_allowed(const StopOptions& options, std::int64_t now) {
+  double seconds = options.minutes > 0 ? options.minutes * 60.0 : Clock::kNever;
+  if (const auto end = environment_number("SLURM_JOB_END_TIME"); end && *end > 0)
+    seconds = std::min(seconds, static_cast<double>(*end - now) - kSecondsToLeave);
+  return seconds;
+}
+
+void Clock::record(const checkpoint::Row& row) {
+  round_ = std::max(round_, row.seconds - row.seconds_checkpoint);
+  record_earlier(row);
+}
+
+void Clock::record_earlier(const checkpoint::Row& row) { checkpoint_ = std::max(checkpoint_, row.seconds_checkpoint); }
+
 std::optional<Stop> Clock::stop(double elapsed) const {
-  if (limit_ <= 0.0 || elapsed + 2.0 * longest_ <= limit_) return std::nullopt;
+  if (elapsed + 2.0 * (round_ + checkpoint_) <= limit_) return std::nullopt;
   return Stop{fmt::format("time limit: {:.1f} of {:.1f} minutes used", elapsed / 60.0, limit_ / 60.0), false};
 }
 
 void catch_preemption() {
-  preempted = 0;
   std::signal(SIGUSR1, [](int) { preempted = 1; });
 }
 

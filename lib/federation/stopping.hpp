@@ -1,7 +1,8 @@
 // When a run ends.
 #pragma once
 
-#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,18 +23,30 @@ struct Stop {
 // undisturbed one would have; the last row is the round just ended, evaluated or not.
 std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history);
 
-// The wall clock: stops while twice the longest round so far still fits before the limit.
+// Seconds from now until the run must have ended: stop.minutes, or where that is nearer the end of the Slurm job
+// (SLURM_JOB_END_TIME, seconds since 1970) less what it takes to leave in good order. Clock::kNever = no limit.
+double seconds_allowed(const StopOptions& options, std::int64_t now);
+
+// The wall clock: stops while two more rounds and checkpoints, each as long as the longest so far, still fit before
+// the limit.
 class Clock {
  public:
-  explicit Clock(double minutes) : limit_(minutes * 60.0) {}
-  void record(double round_seconds) { longest_ = std::max(longest_, round_seconds); }
+  explicit Clock(double seconds) : limit_(seconds) {}
+  // A round of this run. Of the rounds before a resume only the time that the checkpoint took is known to hold here.
+  void record(const checkpoint::Row& row);
+  void record_earlier(const checkpoint::Row& row);
+  // Whether a checkpoint should be written now, since there is a limit and nobody knows how long one takes.
+  bool wants_checkpoint() const { return limit_ < kNever && checkpoint_ == 0.0; }
   std::optional<Stop> stop(double elapsed_seconds) const;
 
+  static constexpr double kNever = std::numeric_limits<double>::infinity();
+
  private:
-  double limit_, longest_ = 0.0;
+  double limit_, round_ = 0.0, checkpoint_ = 0.0;
 };
 
-// SIGUSR1, by which batch systems announce the end: noted, and acted on at the end of the round.
+// SIGUSR1, by which batch systems announce the end: noted, and acted on at the end of the round. May be called early,
+// and again.
 void catch_preemption();
 std::optional<Stop> stop_by_signal();
 

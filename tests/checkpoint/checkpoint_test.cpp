@@ -83,7 +83,8 @@ TEST_F(CheckpointFile, ShowsTensorsInTheirShapes) {
   write(example(), path_);
   const hdf5::File file = hdf5::File::open(path_);
   EXPECT_EQ(file.dataset("/model/dense_1/kernel").shape(), (std::vector<std::size_t>{3, 2}));
-  EXPECT_EQ(file.dataset("/model/dense_2/kernel").read_all<float>()[1], example().parameters[9]);
+  // {2, 4} from offset 8, in memory column by column: row 0, column 1 is the third number.
+  EXPECT_EQ(file.dataset("/model/dense_2/kernel").read_all<float>()[1], example().parameters[8 + 2]);
   EXPECT_EQ(file.text("weights_sha256"), weights_digest(example().parameters));
 }
 

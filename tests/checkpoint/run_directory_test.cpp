@@ -34,10 +34,19 @@ class Run : public testing::Test {
   std::string path_ = directory_ / "deep/er/run";
 };
 
-TEST_F(Run, MakesItsDirectory) {
-  EXPECT_TRUE(run().checkpoints().empty());
-  EXPECT_TRUE(fs::is_directory(path_));
-  EXPECT_TRUE(fs::is_empty(path_)) << "what proves that it can be written is gone";
+TEST_F(Run, MakesItsDirectoryAndLeavesNoneThatWasNotUsed) {
+  {
+    const RunDirectory r = run();
+    EXPECT_TRUE(r.checkpoints().empty());
+    EXPECT_TRUE(fs::is_directory(path_));
+    EXPECT_TRUE(fs::is_empty(path_)) << "what proves that it can be written is gone";
+  }
+  EXPECT_FALSE(fs::exists(directory_ / "deep"));
+  run().write_config("");
+  EXPECT_TRUE(fs::exists(path_ + "/config.ini"));
+  fs::remove(path_ + "/config.ini");
+  run();
+  EXPECT_TRUE(fs::is_directory(path_)) << "it was there before";
   EXPECT_EQ(newest(), std::nullopt);
 }
 
@@ -103,7 +112,7 @@ TEST_F(Run, WritesConfigurationAndHistory) {
   const std::vector<Column> all = columns("accuracy");
   const std::vector<Row> rows = example(2).history;
   r.begin_history(all, rows);
-  r.append_history(rows[0]);
+  r.append_history(std::span(rows).first(1));
   const std::string expected = csv_header(all) + csv_line(all, rows[0]) + csv_line(all, rows[1]) +
                                csv_line(all, rows[2]) + csv_line(all, rows[0]);
   EXPECT_EQ(read_file(path_ + "/history.csv"), expected) << "there to be read while the run goes on";

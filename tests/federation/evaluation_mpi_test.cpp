@@ -53,18 +53,15 @@ Roster roster_for(const mpi::Communicator& comm, const data::Schema& schema) {
   return roster;
 }
 
-struct Scores {
-  TestScore test;
-  ClientScore clients;
-};
-
 Scores scores_of(mpi::Communicator& comm, const data::Schema& schema, std::size_t threads) {
   const auto model = model::make({.kind = "mlp", .hidden = {9}, .activation = "tanh"}, schema);
   const Vector parameters = test::random_vector(model->layout().size());
   const Roster roster = roster_for(comm, schema);
   ThreadPool pool(threads);
-  Evaluator evaluator(*model, roster, pool);
-  return {evaluator.test(comm, parameters), evaluator.clients(comm, parameters)};
+  mpi::Cluster cluster(comm, comm.size() % 2 == 0);
+  Evaluator evaluator(*model, roster, pool, true);
+  evaluator.measure(parameters);
+  return evaluator.merged(comm, cluster);
 }
 
 // Example by example, in one place.

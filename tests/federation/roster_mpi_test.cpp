@@ -67,7 +67,9 @@ class Shards : public testing::Test {
   }
 
   Roster roster(const std::string& test = "", bool skip_bad = false) {
-    return assemble(comm_, path_ + "shard-*.h5", test.empty() ? "" : path_ + test, skip_bad);
+    Roster roster = assemble(comm_, path_ + "shard-*.h5", skip_bad);
+    load_test(comm_, roster, test.empty() ? "" : path_ + test, skip_bad, 500);
+    return roster;
   }
   // The sizes of the runs of test rows, of all ranks in order, on every rank.
   std::vector<std::uint64_t> test_runs(const Roster& r) {
@@ -203,7 +205,7 @@ TEST_F(Shards, RefuseATestShardOfAnotherKind) {
 }
 
 TEST_F(Shards, AreMissed) {
-  test::expect_error(ExitCode::usage, {"data.shards"}, [&] { roster(); });
+  test::expect_error(ExitCode::bad_data, {"data.shards"}, [&] { roster(); });
 }
 
 TEST(RosterIdle, NamesTheRanksWithoutClients) {

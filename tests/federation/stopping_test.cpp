@@ -5,12 +5,15 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "support/expect_error.hpp"
+
 namespace fedmpi::federation {
 namespace {
 
 using checkpoint::kUnknown;
 using checkpoint::Row;
 using data::Task;
+using test::expect_error;
 
 Config endless() {
   Config c;
@@ -116,11 +119,18 @@ TEST(StopByHistory, CountsOnlyEvaluationsThatWereDue) {
   EXPECT_FALSE(stops(c, losses({1, 2, 2, 2, 2})));
 }
 
+Row timed(double seconds, double checkpoint) {
+  Row r;
+  r.seconds = seconds;
+  r.seconds_checkpoint = checkpoint;
+  return r;
+}
+
 TEST(Clock, StopsWhileTwoOfTheLongestRoundsFit) {
-  Clock clock(1.0);
+  Clock clock(60.0);
   EXPECT_FALSE(clock.stop(59.0));
-  clock.record(10.0);
-  clock.record(4.0);
+  clock.record(timed(10.0, 0.0));
+  clock.record(timed(4.0, 0.0));
   EXPECT_FALSE(clock.stop(39.0));
   const auto stop = clock.stop(41.0);
   ASSERT_TRUE(stop);
@@ -128,10 +138,55 @@ TEST(Clock, StopsWhileTwoOfTheLongestRoundsFit) {
   EXPECT_TRUE(clock.stop(70.0));
 }
 
+TEST(Clock, KeepsTimeForTwoOfTheLongestCheckpoints) {
+  Clock clock(60.0);
+  clock.record(timed(10.0, 0.0));
+  clock.record(timed(8.0, 5.0));  // 3 s of round
+  EXPECT_FALSE(clock.stop(29.0)) << "2 · (10 + 5) s";
+  EXPECT_TRUE(clock.stop(31.0));
+}
+
+TEST(Clock, KnowsFromEarlierJobsHowLongACheckpointTakes) {
+  Clock clock(60.0);
+  clock.record_earlier(timed(20.0, 5.0));
+  EXPECT_FALSE(clock.stop(49.0));
+  EXPECT_TRUE(clock.stop(51.0));
+}
+
+TEST(Clock, WantsACheckpointUntilItKnows) {
+  EXPECT_FALSE(Clock(Clock::kNever).wants_checkpoint());
+  Clock clock(60.0);
+  clock.record(timed(1.0, 0.0));
+  EXPECT_TRUE(clock.wants_checkpoint());
+  clock.record(timed(1.0, 0.5));
+  EXPECT_FALSE(clock.wants_checkpoint());
+}
+
 TEST(Clock, WithoutALimitNeverStops) {
-  Clock clock(0.0);
-  clock.record(1e6);
+  Clock clock(Clock::kNever);
+  clock.record(timed(1e6, 1.0));
   EXPECT_FALSE(clock.stop(1e9));
+}
+
+TEST(SecondsAllowed, IsTheNearerOfOptionAndJob) {
+  const auto allowed = [](double minutes, const char* end) {
+    StopOptions options;
+    options.minutes = minutes;
+    setenv("SLURM_JOB_END_TIME", end, 1);
+    const double seconds = seconds_allowed(options, 1'000'000);
+    unsetenv("SLURM_JOB_END_TIME");
+    return seconds;
+  };
+  EXPECT_EQ(allowed(0, ""), Clock::kNever);
+  EXPECT_EQ(allowed(2, ""), 120.0);
+  EXPECT_LT(allowed(0, "1000100"), 100.0);
+  EXPECT_GT(allowed(0, "1000100"), 80.0);
+  EXPECT_EQ(allowed(1, "1000100"), 60.0);
+  EXPECT_LT(allowed(2, "1000100"), 100.0);
+  EXPECT_LT(allowed(0, "999999"), 0.0) << "the job's end has passed";
+  EXPECT_EQ(allowed(0, "0"), Clock::kNever);
+  expect_error(ExitCode::usage, {"SLURM_JOB_END_TIME", "tomorrow"}, [&] { allowed(0, "tomorrow"); });
+  unsetenv("SLURM_JOB_END_TIME");
 }
 
 // In a process of its own, since a process is preempted once.

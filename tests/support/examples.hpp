@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "client/algorithm.hpp"
 #include "data/dataset.hpp"
 
 namespace fedmpi::test {
@@ -43,7 +44,8 @@ inline data::Block random_block(const data::Schema& schema, const std::vector<st
     return values;
   };
   if (schema.type == data::FeatureType::float32) {
-    block.numbers = uniform(block.rows * schema.features());
+    const Vector numbers = uniform(block.rows * schema.features());
+    block.numbers.assign(numbers.begin(), numbers.end());
   } else {
     block.bytes.resize(block.rows * schema.features());
     for (std::uint8_t& x : block.bytes) x = static_cast<std::uint8_t>(stream.below(256));
@@ -64,5 +66,14 @@ inline Vector random_vector(std::size_t n, double deviation = 1.0, std::uint64_t
   for (float& x : values) x = static_cast<float>(deviation * stream.normal());
   return values;
 }
+
+// A worker with a place of its own for its update, which in a round is the exchange's.
+struct Worker : client::Worker {
+  Worker(const model::Model& model, const data::Schema& schema, const client::Options& options, std::size_t largest)
+      : client::Worker(model, schema, options, largest), room(model.layout().size()) {
+    parameters = room;
+  }
+  Vector room;
+};
 
 }  // namespace fedmpi::test

@@ -1,0 +1,174 @@
+// The exact sum. Each thread's last update stays a float vector in memory that the node shares; those before it are
+// encoded into the rank's sum when their room is needed again. So a participant with one client a round never holds a
+// 64-bit vector, and at the end the node's members add up a slice of the coordinates each, straight from where the
+// updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "aggregate/block_locks.hpp"
+#include "aggregate/exchange.hpp"
+#include "base/magnitude.hpp"
+#include "mpi/shared_memory.hpp"
+#include "secure/ring.hpp"
+
+namespace fedmpi::aggregate {
+
+namespace {
+
+constexpr std::size_t kTile = std::size_t{1}
+                              << 10;  // coordinates summed at once: 8 KiB, well inside the first-level cache
+constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer are not worth waking another rank for
+constexpr std::size_t kStage = std::size_t{1} << 16;  // coordinates that travel between nodes in one call
+
+std::size_t up_to_line(std::size_t n) { return (n + 15) / 16 * 16; }  // floats in 64 bytes
+
+// What a rank tells its node about its updates: threads + 1 numbers.
+struct Shares {
+  std::span<double> of;
+
+  double& thread(std::size_t t) const { return of[t + 1]; }  // the weight of the update in its room, 0 without one
+  std::size_t threads() const { return of.empty() ? 0 : of.size() - 1; }
+  double& sum() const { return of[0]; }  // 1 if the rank's sum holds something
+};
+
+class ExactExchange : public Exchange {
+ public:
+  ExactExchange(std::size_t parameters, const Place& place)
+      : parameters_(parameters),
+        stride_(up_to_line(parameters)),
+        cluster_(place.cluster),
+        result_(cluster_, cluster_.is_root() ? parameters : 0),
+        rooms_(cluster_, place.threads * stride_),
+        sums_(cluster_, place.threads > 0 ? parameters : 0),
+        stage_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? std::min(kStage, parameters) : 0),
+        shares_(cluster_, place.threads > 0 ? place.threads + 1 : 0),
+        blocks_(parameters) {
+    begin(0);
+  }
+
+  void begin(std::size_t) override {
+    std::fill(shares_.mine().begin(), shares_.mine().end(), 0.0);
+    encoded_ = false;
+    blocks_.reset();
+  }
+
+  std::span<float> room(std::size_t thread) override {
+    const std::span<float> room = room_of(cluster_.member(), thread);
+    double& share = mine().thread(thread);
+    if (share > 0) encode(room, std::exchange(share, 0.0));
+    return room;
+  }
+  void take(std::size_t thread, double weight) override { mine().thread(thread) = weight; }
+
+  void set_exponent(int exponent) override { exponent_ = exponent; }
+  bool encoded() const override { return encoded_; }
+  bool fits(float largest, int exponent) const override { return secure::fits(largest, exponent); }
+
+  std::span<float> deliver(double correction) override {
+    if (cluster_.nodes() == 1) {
+      add_up_here(correction);
+    } else {
+      for (std::size_t first = 0; first < parameters_; first += kStage)
+        add_up_between_nodes(first, std::min(kStage, parameters_ - first), correction);
+    }
+    return cluster_.is_root() ? result_.mine() : std::span<float>();
+  }
+
+  std::size_t bytes_up(std::size_t participants, std::size_t) const override {
+    return participants * parameters_ * sizeof(std::int64_t);
+  }
+  std::size_t memory(std::size_t clients) const override {
+    return clients > 1 ? parameters_ * sizeof(std::int64_t) : 0;
+  }
+
+ private:
+  Shares mine() const { return {shares_.mine()}; }
+  std::span<float> room_of(int member, std::size_t thread) const {
+    return rooms_.of(member).subspan(thread * stride_, parameters_);
+  }
+
+  // Adds an update to this rank's sum.
+  void encode(std::span<const float> update, double weight) {
+    if (!encoded_.exchange(true)) mine().sum() = 1;
+    // The round is done again if one does not fit; until then nothing may overflow.
+    if (secure::overflows(largest_magnitude(update), exponent_)) return;
+    blocks_.for_each([&](std::size_t first, std::size_t n, bool begun) {
+      secure::encode(update.subspan(first, n), weight, exponent_, sums_.mine().subspan(first, n),
+                     begun ? secure::Encode::add : secure::Encode::set);
+    });
+  }
+
+  // The node's sum of coordinates first … first + sum.size() - 1.
+  void add_up(std::size_t first, std::span<std::int64_t> sum) const {
+    secure::Encode how = secure::Encode::set;
+    for (int m = 0; m < cluster_.members(); ++m) {
+      const Shares shares{shares_.of(m)};
+      if (shares.threads() > 0 && shares.sum() > 0) {
+        const std::span<const std::int64_t> part = sums_.of(m).subspan(first, sum.size());
+        if (how == secure::Encode::set)
+          std::copy(part.begin(), part.end(), sum.begin());
+        else
+          for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += part[j];
+        how = secure::Encode::add;
+      }
+      for (std::size_t t = 0; t < shares.threads(); ++t) {
+        if (shares.thread(t) == 0) continue;
+        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.thread(t), exponent_, sum, how);
+        how = secure::Encode::add;
+      }
+    }
+    if (how == secure::Encode::set) std::fill(sum.begin(), sum.end(), 0);
+  }
+
+  // Calls work(begin, end) for this member's slice of n coordinates.
+  template <class Work>
+  void in_slices(std::size_t n, Work work) const {
+    const std::size_t slices = std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(cluster_.members()));
+    const std::size_t slice = static_cast<std::size_t>(cluster_.member());
+    if (slice < slices) work(up_to_line(n * slice / slices), std::min(n, up_to_line(n * (slice + 1) / slices)));
+  }
+
+  void add_up_here(double correction) const {
+    const std::span<float> result = result_.of(0);
+    alignas(64) std::array<std::int64_t, kTile> tile;
+    in_slices(parameters_, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t first = begin; first < end; first += kTile) {
+        const std::span<std::int64_t> sum(tile.data(), std::min(kTile, end - first));
+        add_up(first, sum);
+        secure::decode(sum, correction, exponent_, result.subspan(first, sum.size()));
+      }
+    });
+    cluster_.arrive();
+  }
+
+  void add_up_between_nodes(std::size_t begin, std::size_t n, double correction) const {
+    const std::span<std::int64_t> stage = stage_.of(0).first(n);
+    in_slices(n, [&](std::size_t from, std::size_t to) {
+      for (std::size_t first = from; first < to; first += kTile)
+        add_up(begin + first, stage.subspan(first, std::min(kTile, to - first)));
+    });
+    cluster_.arrive();
+    if (cluster_.leads()) cluster_.reduce_sum(stage);
+    if (cluster_.is_root()) secure::decode(stage, correction, exponent_, result_.mine().subspan(begin, n));
+    cluster_.release();  // the stage is free again
+  }
+
+  std::size_t parameters_, stride_;
+  mpi::Cluster& cluster_;
+  mpi::Shared<float> result_, rooms_;  // rooms_: one of stride_ elements for each thread
+  mpi::Shared<std::int64_t> sums_, stage_;
+  mpi::Shared<double> shares_;
+  BlockLocks blocks_;  // of this rank's sum
+  std::atomic<bool> encoded_{false};
+  int exponent_ = secure::kFirstExponent;
+};
+
+}  // namespace
+
+std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place) {
+  return std::make_unique<ExactExchange>(parameters, place);
+}
+
+}  // namespace fedmpi::aggregate
