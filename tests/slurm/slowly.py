@@ -1,0 +1,42 @@
+"""slowly.py BEGIN END COMMAND …: runs a rank of a job so that a short run lasts long and costs nothing.
+
+From when the file BEGIN is written until there is a file END, rank 0 is stopped most of the time. The other ranks wait
+for it."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+RUNNING, STOPPED = 0.004, 0.5  # seconds, in turn
+
+
+def main():
+    begin, end = sys.argv[1:3]
+    started = time.time()
+    # What stops the command must not outlive it, nor leave it stopped.
+    child = subprocess.Popen(sys.argv[3:], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+    ended = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: child.send_signal(signal.SIGUSR1))
+
+    def stop_and_go():
+        while not ended.wait(RUNNING):
+            if not os.path.exists(begin) or os.path.getmtime(begin) < started or os.path.exists(end):
+                continue
+            child.send_signal(signal.SIGSTOP)
+            ended.wait(STOPPED)
+            child.send_signal(signal.SIGCONT)
+
+    pace = threading.Thread(target=stop_and_go)
+    if os.environ.get("PMIX_RANK") == "0":
+        pace.start()
+    code = child.wait()
+    ended.set()
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+if __name__ == "__main__":
+    main()
