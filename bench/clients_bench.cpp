@@ -80,7 +80,7 @@ double peak_resident() {
 
 // A participant with so many clients, as `fedmpi train` would hold it, and what it cost.
 struct Participant {
-  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory) {
+  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory) : cluster(comm, true) {
     const std::string path = directory + "/shard-" + std::to_string(clients) + ".h5";
     if (!std::filesystem::exists(path)) write_shard(path, clients);
     config.data.shards = path;
@@ -91,23 +91,23 @@ struct Participant {
     peak_resident();
     const double resident_before = peak_resident(), held_before = held();
     const auto start = std::chrono::steady_clock::now();
-    roster = federation::assemble(comm, path, "", false);
+    roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
-    round = std::make_unique<federation::Round>(comm, config, roster, *model, pool);
+    round = std::make_unique<federation::Round>(comm, cluster, config, roster, *model, pool);
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);
     peak = (peak_resident() - resident_before - data) / static_cast<double>(clients);
     parameters.resize(model->layout().size());
-    update.resize(model->layout().size());
   }
 
   federation::Config config;
   federation::Roster roster;
   std::unique_ptr<model::Model> model;
   ThreadPool pool{1};
+  mpi::Cluster cluster;
   std::unique_ptr<federation::Round> round;
-  Vector parameters, update;
+  Vector parameters;
   double start_seconds = 0, overhead = 0, peak = 0;  // overhead, peak: bytes per client beyond the data
 };
 
@@ -121,7 +121,8 @@ void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::s
   const double held_before = held();
   for (auto _ : state) {
     const federation::RoundPlan plan = p.round->plan(++number, 42);
-    p.round->run(plan, p.parameters, p.update);
+    p.round->train(plan, p.parameters);
+    benchmark::DoNotOptimize(p.round->deliver().data());
   }
   state.counters["growth_bytes"] = held() - held_before;
   state.counters["bytes_per_client"] = p.overhead;

@@ -1,6 +1,6 @@
-// Weights out and the exact sum back, beside raw MPI_Bcast + MPI_Reduce of as many float32; on all ranks
-// together, with fixed numbers of iterations so that the ranks agree. The sums are filled before the clock
-// starts, which is rank 0's: from the moment it has the weights to the moment it has the sum.
+// Weights out and the exact sum back, beside raw MPI_Bcast + MPI_Reduce of as many float32; on all ranks together, with
+// fixed numbers of iterations so that the ranks agree. Every participant has its update before the clock starts, which
+// is rank 0's: from the moment it has the weights to the moment it has the sum.
 #include <benchmark/benchmark.h>
 #include <mpi.h>
 
@@ -14,6 +14,7 @@
 #include "aggregate/exchange.hpp"
 #include "base/vector.hpp"
 #include "mpi/session.hpp"
+#include "mpi/shared_memory.hpp"
 #include "secure/ring.hpp"
 
 namespace {
@@ -54,25 +55,29 @@ double peak_resident() {
 }
 
 // One update of each participant; `kind` is an aggregator.
-void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind) {
+void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind, bool shared_memory) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  aggregate::Options options{.kind = kind};
-  const auto exchange = aggregate::make_exchange(aggregate::kind(options), d);
-  Vector weights(d, 0.5F), result(comm.is_root() ? d : 0);
-  const std::size_t clients = comm.is_root() ? 0 : 1;
-  const double share = 1.0 / std::max(1, comm.size() - 1);
+  mpi::Cluster cluster(comm, shared_memory);
+  const bool trains = comm.size() == 1 || !comm.is_root();
+  const auto exchange = aggregate::make_exchange(aggregate::kind({.kind = kind}), d, {comm, cluster, trains ? 1u : 0u});
+  const mpi::Shared<float> weights(cluster, cluster.leads() ? d : 0);
+  if (cluster.leads()) std::fill_n(weights.mine().begin(), d, 0.5F);
+  std::span<float> result;
+  std::uint64_t order = 0;
   timed(
       state,
       [&] {
-        exchange->begin(clients, secure::kFirstExponent);
-        if (clients > 0) exchange->add(weights, share);
+        exchange->begin(1);
+        exchange->set_exponent(secure::kFirstExponent);
+        if (!trains) return;
+        std::fill_n(exchange->room(0).begin(), d, 0.5F);
+        exchange->take(0, 1.0 / std::max(1, comm.size() - 1));
       },
       [&] {
-        comm.broadcast(std::span<float>(weights));
-        exchange->deliver(comm, 1.0, result);
+        cluster.broadcast(order, weights.of(0));
+        result = exchange->deliver(1.0);
       });
-  if (comm.is_root() && comm.size() > 1 && std::abs(result[d / 2] - 0.5F) > 1e-6F)
-    state.SkipWithError("the sum is wrong");
+  if (comm.is_root() && std::abs(result[d / 2] - 0.5F) > 1e-6F) state.SkipWithError("the sum is wrong");
   state.counters["peak_bytes"] = peak_resident();
 }
 
@@ -119,8 +124,9 @@ int main(int argc, char** argv) {
           ->UseManualTime()
           ->Unit(benchmark::kMicrosecond);
     };
-    add("ours", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean"); });
-    add("ours_float", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "float-mean"); });
+    add("ours", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", true); });
+    add("ours_by_mpi", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", false); });
+    add("ours_float", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "float-mean", true); });
     add("raw", raw);
     add("raw_same_bytes", raw_same_bytes);
   }

@@ -126,10 +126,14 @@ def efficiency(machine):
 
 
 def evaluation(machine):
-    share = alternate(machine.repeats, lambda: machine.round(
-        2, **work_options("2nn"), data__test=f"{DATA}/100/test.h5", eval__every=1))[0]["evaluate_share"]
-    return [Figure("12", "evaluation on 10,000 images, every round of the 2NN with 10 clients", "≤ 15 % of the run",
-                   f"{share:.1%}", share <= 0.15)]
+    options = {**work_options("2nn"), "data__test": f"{DATA}/100/test.h5"}
+    every, never = alternate(machine.repeats, lambda: machine.round(2, **options, eval__every=1),
+                             lambda: machine.round(2, **options))
+    share = 1 - never["seconds"] / every["seconds"]
+    return [Figure("12", "evaluation on 10,000 images, every round of the 2NN with 10 clients, 2 ranks",
+                   "≤ 15 % of the run",
+                   f"{share:.1%} (a round takes {1e3 * every['seconds']:.1f} ms, without evaluation "
+                   f"{1e3 * never['seconds']:.1f})", share <= 0.15)]
 
 
 def regression(machine):

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/vector.hpp"
+#include "model/kernels/dense.hpp"
 #ifdef FEDMPI_BENCH_OPENBLAS
 #include <cblas.h>
 #endif
@@ -59,6 +60,23 @@ struct Product {
     return std::string(kinds[kind]) + "/" + std::to_string(inputs) + "-" + std::to_string(outputs) +
            "/B:" + std::to_string(batch);
   }
+};
+
+// Our own dense layer, bias included; its kernel is inputs × outputs, which is as many numbers.
+struct Ours {
+  explicit Ours(const Product& p) : bias(static_cast<std::size_t>(p.outputs), 0.0F) {}
+  void operator()(const Product& p, const float* a, const float* b, float* c) {
+    using namespace fedmpi::model::kernels;
+    const fedmpi::MatrixView result(c, p.m(), p.n()), offset(bias.data(), p.outputs, 1);
+    const fedmpi::ConstMatrixView constant(bias.data(), p.outputs, 1);
+    if (p.kind == Product::forward)
+      dense_forward({a, p.inputs, p.outputs}, constant, {b, p.inputs, p.batch}, result);
+    else if (p.kind == Product::gradient)
+      dense_update({a, p.outputs, p.batch}, {b, p.inputs, p.batch}, {c, p.inputs, p.outputs}, offset);
+    else
+      dense_backward({a, p.inputs, p.outputs}, {b, p.outputs, p.batch}, result);
+  }
+  Vector bias;
 };
 
 void by_eigen(const Product& p, const float* a, const float* b, float* c) {
@@ -143,6 +161,8 @@ void read_file(benchmark::State& state, const std::string& path) {
 }
 
 void register_product(const Product& p) {
+  benchmark::RegisterBenchmark(("gemm/ours/" + p.name()).c_str(),
+                               [p](benchmark::State& state) { product(state, p, Ours(p)); });
   benchmark::RegisterBenchmark(("gemm/eigen/" + p.name()).c_str(),
                                [p](benchmark::State& state) { product(state, p, by_eigen); });
 #ifdef FEDMPI_BENCH_OPENBLAS

@@ -36,7 +36,7 @@ const federation::Roster& roster_of(mpi::Communicator& comm, std::uint64_t clien
   if (found != rosters.end()) return found->second;
   const char* folder = std::getenv("FEDMPI_BENCH_DATA");
   const std::string shards = std::string(folder != nullptr ? folder : "run/bench") + "/" + std::to_string(clients);
-  return rosters.emplace(clients, federation::assemble(comm, shards, "", false)).first->second;
+  return rosters.emplace(clients, federation::assemble(comm, shards, false)).first->second;
 }
 
 struct Setting {
@@ -80,6 +80,8 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
   Setting s(comm, work, batch);
   const auto algorithm = client::make(*s.model, s.config.client);
   client::Worker worker(*s.model, s.roster.schema, s.config.client, s.roster.mine.largest_client());
+  Vector update(s.parameters.size());
+  worker.parameters = update;
   data::ClientId id = 0;
   for (auto _ : state) {
     double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
@@ -92,12 +94,14 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
 void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& work, std::int64_t batch) {
   Setting s(comm, work, batch);
   ThreadPool pool(1);
-  federation::Round round(comm, s.config, s.roster, *s.model, pool);
-  Vector update(s.parameters.size());
+  mpi::Cluster cluster(comm, true);
+  federation::Round round(comm, cluster, s.config, s.roster, *s.model, pool);
   std::uint64_t number = 0;
   int exponent = 42;
   for (auto _ : state) {
-    exponent = round.run(round.plan(++number, exponent), s.parameters, update).next_exponent;
+    round.train(round.plan(++number, exponent), s.parameters);
+    const std::span<const float> update = round.deliver();
+    exponent = round.next_exponent();
     for (std::size_t j = 0; j < update.size(); ++j) s.parameters[j] += update[j];
   }
   s.count(state, work.cohort);
