@@ -4,10 +4,12 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: tests/run.sh [--sanitize address|thread] [--long] [CTEST ARGUMENTS …]
+usage: tests/run.sh [--sanitize address|thread | --coverage] [--long] [CTEST ARGUMENTS …]
 
   --sanitize address|thread   build with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer,
                               in a folder of its own
+  --coverage                  build with counters in a folder of its own, and print the share of the lines of lib/ and
+                              app/ that the tests ran, by folder
   --long                      run the long campaigns too
   --help                      this text
 
@@ -20,6 +22,7 @@ folder=build
 while [[ $# -gt 0 ]]; do
   case $1 in
     --help) usage; exit 0 ;;
+    --coverage) preset=coverage; folder=build-coverage; shift ;;
     --long) export FEDMPI_LONG=1; shift ;;
     --sanitize)
       case ${2:-} in
@@ -35,11 +38,18 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 jobs/packages.sh libgtest-dev libbenchmark-dev dataset-fashion-mnist \
-  python3 python3-h5py python3-numpy python3-pandas
+  python3 python3-h5py python3-numpy python3-pandas slurm-wlm munge iproute2
 echo "Building in $folder"
 cmake --preset $preset --log-level=WARNING >/dev/null
 jobs/build.sh $folder all
 
 # Two at least: many tests wait for one another's ranks more than they compute.
 cores=$(nproc)
-exec ctest --test-dir $folder --output-on-failure --parallel $((cores > 2 ? cores : 2)) "$@"
+run_tests=(ctest --test-dir $folder --output-on-failure --parallel $((cores > 2 ? cores : 2)) "$@")
+[[ $preset == coverage ]] || exec "${run_tests[@]}"
+
+find $folder -name '*.gcda' -delete
+failed=0
+"${run_tests[@]}" || failed=$?
+/usr/bin/python3 -B tests/coverage.py $folder
+exit $failed

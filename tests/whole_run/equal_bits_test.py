@@ -55,8 +55,14 @@ class EqualBits(support.WholeRun):
         sizes = [c.stop - c.start for c in support.read_shard(shards / "shard-00000.h5")[2]]
         self.assertGreater(max(sizes), 5 * min(sizes))
         digest = self.assert_equal_bits([(shards, ranks, {"federation.threads": threads}) for ranks, threads in
-                                         ((0, 1), (0, 2), (1, 1), (2, 2), (3, 1), (5, 2), (9, 1))])
+                                         ((0, 1), (0, 2), (1, 1), (2, 2), (3, 1), (4, 2), (5, 2), (8, 1), (9, 1))] +
+                                        [(shards, 5, {"run.shared-memory": "off", "federation.threads": 2})])
         self.assertNotEqual(self.run_of(shards, **{"federation.seed": 12}).sha256, digest)
+
+    def test_sixty_four_ranks(self):
+        shards = self.shard("synthetic:0.5,0.5", seed=3, clients=80)
+        self.assert_equal_bits([(shards, ranks, {"federation.cohort": 40, **more}) for ranks, more in
+                                ((0, {}), (64, {}), (64, {"run.shared-memory": "off"}))])
 
     def test_any_placement(self):
         cases = []

@@ -53,7 +53,7 @@ class Faults(support.WholeRun):
                 words = ["train", *support.words_of({**options, "run.dir": run})]
                 calls.append(lambda words=words, ranks=ranks: support.Started(*words, ranks=ranks).wait())
                 runs.append((what, ranks, run, folder / victim, patterns))
-        for (what, ranks, run, path, patterns), ended in zip(runs, support.together(calls)):
+        for (what, ranks, run, path, patterns), ended in zip(runs, support.together(calls, seconds=SECONDS)):
             with self.subTest(attack=what, ranks=ranks):
                 self.assertEqual(ended.code, code, str(ended))
                 self.assertLess(ended.seconds, SECONDS)

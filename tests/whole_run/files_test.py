@@ -120,7 +120,7 @@ class Checkpoints(support.WholeRun):
     def test_attributes_and_shapes(self):
         with h5py.File(self.checkpoint) as f:
             self.assertEqual(f.attrs["format"].decode(), "fedmpi-checkpoint")
-            self.assertEqual((f.attrs["version"], f.attrs["round"], f.attrs["seed"]), (1, 4, 77))
+            self.assertEqual((f.attrs["version"], f.attrs["round"], f.attrs["seed"]), (2, 4, 77))
             self.assertIn("hidden = 20,10", f.attrs["config"].decode())
             self.assertTrue(f.attrs["git_revision"])
             shapes = {f"{layer}/{name}": d.shape for layer, group in f["model"].items() for name, d in group.items()}

@@ -6,6 +6,7 @@ sets of the tests (FEDMPI_SHARED_DATA)."""
 import concurrent.futures
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 import re
@@ -57,8 +58,8 @@ class Ended:
 class Started:
     """The program at work: fedmpi WORD … alone (ranks=0) or under mpirun."""
 
-    def __init__(self, *words, ranks=0, wrapper=()):
-        launch = [LAUNCHER, "--oversubscribe", "-n", str(ranks)] if ranks else []
+    def __init__(self, *words, ranks=0, wrapper=(), launcher=()):
+        launch = [LAUNCHER, "--oversubscribe", *launcher, "-n", str(ranks)] if ranks else []
         self.command = [*launch, *wrapper, PROGRAM, *map(str, words)]
         # Files, not pipes: a process left behind would keep a pipe open, and the test waiting.
         self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
@@ -83,15 +84,37 @@ class Started:
             raise AssertionError(f"still running after {timeout} s: {ended}")
         return ended
 
-    def kill(self):
-        """Kills what is left of the session: the launcher's ranks have process groups of their own."""
+    def processes(self):
+        """{process: (its parent, its name)} of the session: the launcher's ranks have process groups of their own."""
+        found = {}
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                session = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[3])
-                if session == self.process.pid:
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except (OSError, ValueError):
+                name, rest = (entry / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+                state, parent, _, session = rest.split()[:4]
+                if int(session) == self.process.pid and state != "Z":
+                    found[int(entry.name)] = (int(parent), name)
+            except (OSError, ValueError, IndexError):
                 continue  # ended meanwhile
+        return found
+
+    def ranks(self):
+        """The program's processes, in order of their number: rank by rank. Not those that probe files."""
+        name = pathlib.Path(PROGRAM).name
+        return sorted(pid for pid, (_, found) in self.processes().items() if found == name)
+
+    @staticmethod
+    def kill_one(pid):
+        """False if it has ended already."""
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self):
+        """Kills what is left of the session."""
+        for pid in self.processes():
+            self.kill_one(pid)
         self.process.wait()
 
     def _ended(self):
@@ -136,10 +159,14 @@ class WholeRun(unittest.TestCase):
             return f["history"][:]
 
 
-def together(calls, at_once=4):
-    """The results of all calls, in order. Most of a short run is waiting for MPI to start, so some go at once."""
+def together(calls, at_once=4, seconds=math.inf):
+    """The results of all calls, in order. Most of a short run is waiting for MPI to start, so some go at once. A run
+    that took `seconds` or longer among others is started once more alone: it is its own time that counts."""
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda call: call(), calls))
+        results = list(pool.map(lambda call: call(), calls))
+    if seconds == math.inf:
+        return results
+    return [ended if ended.seconds < seconds else call() for call, ended in zip(calls, results)]
 
 
 def words_of(options):

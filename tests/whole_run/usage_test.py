@@ -2,6 +2,8 @@
 
 import support
 
+SECONDS = 5  # within which a run with wrong options must have ended
+
 
 class Usage(support.WholeRun):
     def setUp(self):
@@ -17,10 +19,10 @@ class Usage(support.WholeRun):
                 line = ["train", "--data.shards", self.shards, "--run.dir", run, *words]
                 calls.append(lambda line=line, ranks=ranks: support.Started(*line, ranks=ranks).wait())
                 runs.append((what, ranks, run, patterns))
-        for (what, ranks, run, patterns), ended in zip(runs, support.together(calls)):
+        for (what, ranks, run, patterns), ended in zip(runs, support.together(calls, seconds=SECONDS)):
             with self.subTest(case=what, ranks=ranks):
                 self.assertEqual(ended.code, code, str(ended))
-                self.assertLess(ended.seconds, 5)
+                self.assertLess(ended.seconds, SECONDS)
                 self.assertEqual(len(ended.diagnostics), 1, str(ended))
                 for pattern in patterns:
                     self.assertRegex(ended.diagnostics[0], pattern)

@@ -1,0 +1,85 @@
+"""A run directory that cannot be written, from the start or later: refused at once, or borne for as many rounds as lie
+between two checkpoints; what was saved before stays whole."""
+
+import os
+import unittest
+
+import support
+
+LIBRARY = os.environ.get("FEDMPI_FAIL_IO", "")  # none where the program is built with a sanitizer
+EVERY = 3
+NOT_SAVED = {support.CANNOT_CREATE, 74}
+
+
+class FullDisk(support.WholeRun):
+    def setUp(self):
+        super().setUp()
+        self.shards = self.shard("synthetic:0.5,0.5", clients=4, holdout=0.2)
+        self.options = {"data.shards": self.shards, "data.test": self.shards / "test.h5", "federation.rounds": 20,
+                        "run.checkpoint-every": EVERY, "server.optimizer": "momentum", "run.resume": "auto"}
+
+    def start(self, run, ranks=0, fail=0, times=10**6, how="full"):
+        """Trains while the operations fail … fail + times - 1 on the run directory fail."""
+        environment = {"LD_PRELOAD": LIBRARY, "FEDMPI_IO_FOLDER": f"{self.folder / run}", "FEDMPI_IO_FAIL": str(fail),
+                       "FEDMPI_IO_TIMES": str(times), "FEDMPI_IO_HOW": how,
+                       "FEDMPI_IO_LOG": f"{self.folder}/operations"}
+        wrapper = ["env", *(f"{name}={value}" for name, value in environment.items())]
+        words = support.words_of({**self.options, "run.dir": self.folder / run})
+        return support.Started("train", *words, ranks=ranks, wrapper=wrapper).wait()
+
+    def operations_before(self, name):
+        """The numbers of the operations that create the checkpoint of that name aside, in an undisturbed run."""
+        log = self.folder / "operations"
+        log.unlink(missing_ok=True)
+        self.assertEqual(self.start("reference").code, support.DONE)
+        lines = [line.split() for line in log.read_text().splitlines()]
+        return next(int(words[0]) for words in lines if words[-1].endswith(f"{name}.partial"))
+
+    def assert_ends_well(self, run):
+        ended = self.train(run, self.options, ranks=2)
+        self.assertEqual(ended.sha256, self.train("undisturbed", {**self.options, "run.resume": "no"}).sha256)
+
+    @unittest.skipUnless(LIBRARY, "a sanitizer has to be loaded before all other libraries")
+    def test_for_good_ends_the_run_and_leaves_the_checkpoints_of_before(self):
+        full_from = self.operations_before("checkpoint-000009.h5")
+        for ranks, how in ((0, "full"), (0, "EDQUOT"), (0, "EIO"), (3, "full")):
+            with self.subTest(ranks=ranks, how=how):
+                run = f"run-{ranks}-{how}"
+                ended = self.start(run, ranks, full_from, how=how)
+                self.assertIn(ended.code, NOT_SAVED, str(ended))
+                self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                rounds = [line.split()[1] for line in ended.err.splitlines() if line.startswith("round  ")]
+                self.assertEqual(rounds[-1], str(9 + EVERY), str(ended))  # borne so long
+                self.assertEqual(sorted(path.name for path in (self.folder / run).glob("*.h5")),
+                                 ["checkpoint-000003.h5", "checkpoint-000006.h5", "latest.h5"])
+                self.fedmpi("inspect", self.folder / run / "checkpoint-000003.h5", self.folder / run / "latest.h5")
+        self.assert_ends_well("run-3-full")
+
+    @unittest.skipUnless(LIBRARY, "a sanitizer has to be loaded before all other libraries")
+    def test_for_a_while_is_borne(self):
+        full_from = self.operations_before("checkpoint-000009.h5")
+        reference = self.train("undisturbed", self.options).sha256
+        for ranks, times in ((0, 25), (0, 60), (3, 40)):
+            with self.subTest(ranks=ranks, times=times):
+                run = f"run-{ranks}-{times}"
+                ended = self.start(run, ranks, full_from, times)
+                self.assertEqual(ended.code, support.DONE, str(ended))
+                self.assertIn("trying again after the next round", ended.err)
+                self.assertEqual(ended.sha256, reference)
+                self.assertEqual((self.folder / run / "history.csv").read_text().count("\n"), 22)
+                self.assertEqual((self.folder / run / "latest.h5").resolve().name, "checkpoint-000020.h5")
+
+    def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
+        (self.folder / "file").write_text("")
+        cases = {"/proc/fedmpi": "cannot be created", "/sys/kernel": "cannot be written",
+                 self.folder / "file" / "run": "cannot be created", "/dev/full/run": "cannot be created"}
+        for ranks in (0, 3):
+            for run, words in cases.items():
+                with self.subTest(run=run, ranks=ranks):
+                    ended = self.train(run, self.options, ranks, support.CANNOT_CREATE)
+                    self.assertIn(f"run.dir: {run} {words}", ended.diagnostics[0])
+                    self.assertNotIn("round ", ended.out)
+
+
+if __name__ == "__main__":
+    support.main()
