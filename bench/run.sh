@@ -8,10 +8,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 jobs/packages.sh libgtest-dev libbenchmark-dev dataset-fashion-mnist libopenblas-dev libxsmm-dev \
   python3 python3-numpy python3-h5py python3-mpi4py python3-torch
 
-if [[ " $* " != *" --build "* ]]; then
+build=build
+for ((i = 1; i <= $#; ++i)); do
+  if [[ ${!i} == --build ]]; then next=$((i + 1)); build=${!next:?}; given=yes; fi
+done
+if [[ -z ${given:-} ]]; then
   cmake --preset release --log-level=WARNING >/dev/null
   jobs/build.sh build fedmpi_app >&2
   jobs/build.sh build benchmarks >&2
-  bench/data.sh build/fedmpi >&2
 fi
+bench/data.sh "$build/fedmpi" >&2
 exec /usr/bin/python3 -B bench/table.py "$@"

@@ -46,6 +46,8 @@ def main():
     parser.add_argument("--only", type=int, nargs="+", choices=ROWS, metavar="N", help="these rows of the table")
     parser.add_argument("--write", action="store_true", help="also into bench/README.md")
     options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write keeps what one run measured; with --only that is not the whole table")
     machine = Machine(options.build, options.quick)
     lines = []
 
