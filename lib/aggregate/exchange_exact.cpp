@@ -1,7 +1,7 @@
 // The exact sum. Each thread's last update stays a float vector in memory that the node shares; those before it are
 // encoded into the rank's sum when their room is needed again. So a participant with one client a round never holds a
 // 64-bit vector, and at the end the node's members add up a slice of the coordinates each, straight from where the
-// updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time.
+// updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while the next is added up.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -42,7 +42,7 @@ class ExactExchange : public Exchange {
         result_(cluster_, cluster_.is_root() ? parameters : 0),
         rooms_(cluster_, place.threads * stride_),
         sums_(cluster_, place.threads > 0 ? parameters : 0),
-        stage_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? std::min(kStage, parameters) : 0),
+        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kStage, parameters) : 0),
         shares_(cluster_, place.threads > 0 ? place.threads + 1 : 0),
         blocks_(parameters) {
     begin(0);
@@ -72,6 +72,7 @@ class ExactExchange : public Exchange {
     } else {
       for (std::size_t first = 0; first < parameters_; first += kStage)
         add_up_between_nodes(first, std::min(kStage, parameters_ - first), correction);
+      if (cluster_.leads()) cluster_.finish_sum();
     }
     return cluster_.is_root() ? result_.mine() : std::span<float>();
   }
@@ -84,6 +85,9 @@ class ExactExchange : public Exchange {
   }
 
  private:
+  std::span<std::int64_t> stage(bool second, std::size_t n) const {
+    return stages_.of(0).subspan(second ? stages_.of(0).size() / 2 : 0, n);
+  }
   Shares mine() const { return {shares_.mine()}; }
   std::span<float> room_of(int member, std::size_t thread) const {
     return rooms_.of(member).subspan(thread * stride_, parameters_);
@@ -143,22 +147,32 @@ class ExactExchange : public Exchange {
     cluster_.arrive();
   }
 
+  // Each node adds up these coordinates in one of its two stages. The other one still travels; on rank 0 it takes in
+  // the sum of the other nodes.
   void add_up_between_nodes(std::size_t begin, std::size_t n, double correction) const {
-    const std::span<std::int64_t> stage = stage_.of(0).first(n);
-    in_slices(n, [&](std::size_t from, std::size_t to) {
-      for (std::size_t first = from; first < to; first += kTile)
-        add_up(begin + first, stage.subspan(first, std::min(kTile, to - first)));
-    });
+    const bool odd = begin / kStage % 2 == 1;
+    const std::span<std::int64_t> here = stage(odd, n), elsewhere = stage(!odd, n);
+    if (!cluster_.is_root() || cluster_.members() > 1)  // on a node of its own it has nothing to add
+      in_slices(n, [&](std::size_t from, std::size_t to) {
+        for (std::size_t first = from; first < to; first += kTile)
+          add_up(begin + first, here.subspan(first, std::min(kTile, to - first)));
+      });
     cluster_.arrive();
-    if (cluster_.leads()) cluster_.reduce_sum(stage);
-    if (cluster_.is_root()) secure::decode(stage, correction, exponent_, result_.mine().subspan(begin, n));
-    cluster_.release();  // the stage is free again
+    if (cluster_.is_root()) {
+      cluster_.receive_sum(elsewhere);
+      if (cluster_.members() > 1)
+        for (std::size_t j = 0; j < n; ++j) elsewhere[j] += here[j];
+      secure::decode(elsewhere, correction, exponent_, result_.mine().subspan(begin, n));
+    } else if (cluster_.leads()) {
+      cluster_.send_sum(here);
+    }
+    cluster_.release();  // the other stage is free
   }
 
   std::size_t parameters_, stride_;
   mpi::Cluster& cluster_;
   mpi::Shared<float> result_, rooms_;  // rooms_: one of stride_ elements for each thread
-  mpi::Shared<std::int64_t> sums_, stage_;
+  mpi::Shared<std::int64_t> sums_, stages_;
   mpi::Shared<double> shares_;
   BlockLocks blocks_;  // of this rank's sum
   std::atomic<bool> encoded_{false};

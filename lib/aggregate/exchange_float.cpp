@@ -1,4 +1,4 @@
-// The plain sum: MPI_Reduce on float32.
+// The plain sum: MPI_Reduce on float32, a block at a time.
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -10,6 +10,8 @@
 namespace fedmpi::aggregate {
 
 namespace {
+
+constexpr std::size_t kStage = std::size_t{1} << 17;  // coordinates that travel in one call: half a mebibyte, in cache
 
 class FloatExchange : public Exchange {
  public:
@@ -33,12 +35,15 @@ class FloatExchange : public Exchange {
     empty_ = false;
   }
   std::span<float> deliver(double correction) override {
-    if (empty_) std::fill(sum_.begin(), sum_.end(), 0.0F);
-    comm_.reduce_sum(std::span(sum_));
-    if (!comm_.is_root()) return {};
     const float factor = static_cast<float>(correction);
-    for (float& x : sum_) x *= factor;
-    return sum_;
+    for (std::size_t first = 0; first < sum_.size(); first += kStage) {
+      const std::span<float> stage = std::span(sum_).subspan(first, std::min(kStage, sum_.size() - first));
+      if (empty_) std::fill(stage.begin(), stage.end(), 0.0F);
+      comm_.reduce_sum(stage);
+      if (comm_.is_root())
+        for (float& x : stage) x *= factor;
+    }
+    return comm_.is_root() ? std::span(sum_) : std::span<float>();
   }
   std::size_t bytes_up(std::size_t participants, std::size_t) const override {
     return participants * sum_.size() * sizeof(float);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <new>
 
@@ -56,6 +57,8 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     // Another node's leader may itself be waiting for a member, which it shall name first.
     leaders_->set_patience(1.25 * deadline_);
     leader_ranks_ = leaders_->gather(std::span<const int>(&rank_, 1));
+    senders_ = split(leaders_->handle(), !is_root(), comm.rank());
+    if (senders_) senders_->set_patience(1.25 * deadline_);
   }
   ranks_.assign(static_cast<std::size_t>(members_), comm.rank());
   if (members_ == 1) return;
@@ -81,6 +84,26 @@ Cluster::~Cluster() = default;
 void Cluster::abandon_lost(int exit_code, bool at_once) {
   comm_.abandon();
   if (at_once || (comm_.is_root() && star_->lost_elsewhere())) MPI_Abort(comm_.handle(), exit_code);
+}
+
+// The first of the senders gathers the sum and passes it on.
+void Cluster::send_sum(std::span<std::int64_t> block) {
+  if (star_) return star_->reduce_sum(block);
+  between_nodes([&] {
+    senders_->reduce_sum(block);
+    leaders_->finish(sent_);
+    if (senders_->is_root()) sent_ = leaders_->send(std::span<const std::int64_t>(block), 0);
+  });
+}
+
+void Cluster::finish_sum() {
+  if (!star_) between_nodes([&] { leaders_->finish(sent_); });
+}
+
+void Cluster::receive_sum(std::span<std::int64_t> block) {
+  if (!star_) return between_nodes([&] { leaders_->receive(block, 1); });
+  std::fill(block.begin(), block.end(), 0);
+  star_->reduce_sum(block);
 }
 
 // Every leader that waits says so to rank 0, so that it knows who does not.

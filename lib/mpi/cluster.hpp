@@ -82,13 +82,12 @@ class Cluster {
   // The members go on when the leader has called.
   void release() { release(nullptr, 0); }
 
-  // Element-wise sum over the leaders, in place on rank 0; called by leaders.
-  void reduce_sum(std::span<std::int64_t> values) {
-    if (star_)
-      star_->reduce_sum(values);
-    else if (nodes_ > 1)
-      between_nodes([&] { leaders_->reduce_sum(values); });
-  }
+  // Element-wise sum over the leaders but rank 0, on rank 0; called by leaders. Long sums go a block at a time: what
+  // send_sum() was given is its own until its next call returns, or finish_sum() after the last, so that one block
+  // travels while the next is made.
+  void send_sum(std::span<std::int64_t> block);  // by all but rank 0
+  void finish_sum();
+  void receive_sum(std::span<std::int64_t> block);  // by rank 0
 
   // With `survive`: the ranks that have been lost, in the order of their loss, on rank 0. A sum that was on its way
   // when somebody was lost is wrong.
@@ -118,8 +117,8 @@ class Cluster {
   const void* said_by(int member) const;
 
   Communicator& comm_;
-  std::unique_ptr<Communicator> node_, leaders_;  // leaders_: on leaders
-  std::unique_ptr<Star> star_;                    // instead of leaders_, with `survive`
+  std::unique_ptr<Communicator> node_, leaders_, senders_;  // on leaders; on leaders but rank 0
+  std::unique_ptr<Star> star_;                              // instead of leaders_, with `survive`
   std::unique_ptr<SharedMemory> memory_;
   std::vector<Board*> boards_;     // of each member, for the leader
   Board* notice_ = nullptr;        // of the leader, for all
@@ -128,6 +127,7 @@ class Cluster {
   bool leads_ = true;
   int rank_, member_ = 0, members_ = 1, nodes_ = 1;
   double deadline_;
+  MPI_Request sent_ = MPI_REQUEST_NULL;  // the last block of a sum
   std::uint32_t arrivals_ = 0, releases_ = 0;
   int unseen_ = 0;  // releases since all were last known to have read one
 };

@@ -90,6 +90,20 @@ void Communicator::reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op o
   }
 }
 
+MPI_Request Communicator::send(const void* data, std::size_t n, MPI_Datatype type, int to, Where where) {
+  MPI_Request request;
+  check(MPI_Isend(data, static_cast<int>(n), type, to, 0, comm_, &request), "MPI_Isend", where);
+  return request;
+}
+
+void Communicator::receive(void* data, std::size_t n, MPI_Datatype type, int from, Where where) {
+  if (patience_ == 0)
+    return check(MPI_Recv(data, static_cast<int>(n), type, from, 0, comm_, MPI_STATUS_IGNORE), "MPI_Recv", where);
+  MPI_Request request;
+  check(MPI_Irecv(data, static_cast<int>(n), type, from, 0, comm_, &request), "MPI_Irecv", where);
+  wait(request, "MPI_Irecv", where);
+}
+
 void Communicator::all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where) {
   if (size_ == 1) return;
   int bytes = 0;

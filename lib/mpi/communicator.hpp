@@ -48,8 +48,8 @@ class Communicator {
   bool is_root() const { return rank_ == 0; }
   MPI_Comm handle() const { return comm_; }
 
-  // From now on broadcast, reduce_sum and all_merge wait no longer than so many seconds (0: for ever) for the other
-  // ranks; then they throw Late.
+  // From now on broadcast, reduce_sum, finish, receive and all_merge wait no longer than so many seconds (0: for ever)
+  // for the other ranks; then they throw Late.
   struct Late {};
   void set_patience(double seconds) { patience_ = seconds; }
 
@@ -74,6 +74,17 @@ class Communicator {
   template <class T>
   void reduce_sum(std::span<T> values, Where where = Where::current()) {
     reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
+  }
+
+  // One message of at most 2^31 - 1 elements. What is sent has to stay as it is until finish().
+  template <class T>
+  MPI_Request send(std::span<const T> values, int to, Where where = Where::current()) {
+    return send(values.data(), values.size(), type_of<T>(), to, where);
+  }
+  void finish(MPI_Request& sent, Where where = Where::current()) { wait(sent, "MPI_Isend", where); }
+  template <class T>
+  void receive(std::span<T> values, int from, Where where = Where::current()) {
+    receive(values.data(), values.size(), type_of<T>(), from, where);
   }
 
   // Element-wise sum or maximum over the ranks, in place on every rank. While it waits, a rank gives its core away.
@@ -122,6 +133,8 @@ class Communicator {
  private:
   void broadcast(void* data, std::size_t n, MPI_Datatype type, Where where);
   void reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
+  MPI_Request send(const void* data, std::size_t n, MPI_Datatype type, int to, Where where);
+  void receive(void* data, std::size_t n, MPI_Datatype type, int from, Where where);
   void all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
   void all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where);
   void gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,

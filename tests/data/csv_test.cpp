@@ -88,6 +88,17 @@ TEST(Csv, NamesClientsByTheirColumn) {
   EXPECT_EQ(rows[2].client, 0U);
 }
 
+TEST(Csv, LabelsMayNameTheClients) {
+  const TemporaryDirectory dir;
+  const auto source = open(dir.write("data", "a,y,b\n1,cat,2\n3,dog,4\n5,cat,6\n"), "y", "y");
+  EXPECT_EQ(source->schema().features(), 2U);
+  EXPECT_EQ(source->client_names(), (std::vector<std::string>{"cat", "dog"}));
+  const auto rows = read_all(*source);
+  EXPECT_EQ(rows[1].client, 1U);
+  EXPECT_EQ(rows[2].client, 0U);
+  EXPECT_EQ(rows[2].label, 0);
+}
+
 TEST(Csv, GivesTestDataTheTrainingLabels) {
   const TemporaryDirectory dir;
   const std::string train = dir.write("train", "site,x,y\nA,1,b\nA,1,c\nA,1,a\n");

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/magnitude.hpp"
 #include "base/names.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
@@ -23,15 +25,19 @@
 namespace fedmpi {
 namespace {
 
-// A file in memory, with a name that can be opened.
+// A file in memory, with a name that can be opened; made once, since that takes longer than to parse it.
 class MemoryFile {
  public:
-  explicit MemoryFile(std::string_view content) : fd_(memfd_create("input", MFD_CLOEXEC)) {
-    if (write(fd_, content.data(), content.size()) != static_cast<ssize_t>(content.size())) std::abort();
-  }
+  MemoryFile() : fd_(memfd_create("input", MFD_CLOEXEC)) {}
   MemoryFile(const MemoryFile&) = delete;
   ~MemoryFile() { close(fd_); }
-  std::string name() const { return fmt::format("/proc/self/fd/{}", fd_); }
+
+  // Its name, once it holds that and nothing else.
+  std::string holding(std::string_view content) const {
+    const auto size = static_cast<ssize_t>(content.size());
+    if (ftruncate(fd_, 0) != 0 || pwrite(fd_, content.data(), content.size(), 0) != size) std::abort();
+    return fmt::format("/proc/self/fd/{}", fd_);
+  }
 
  private:
   int fd_;
@@ -51,19 +57,19 @@ std::string_view take(std::string_view& rest, char separator) {
   return part;
 }
 
-// The first examples, twice the same ones.
-void read(data::Source& source) {
-  constexpr std::size_t kMost = 200;
+// The first examples, twice the same ones; fewer of wide ones, and of very wide ones the first features.
+void read(data::Source& source, std::size_t most = 200) {
   const data::Schema& schema = source.schema();
+  constexpr std::size_t kWide = 20'000;
+  most = std::clamp<std::size_t>(kWide / schema.features(), 2, most);
   std::array<std::size_t, 2> examples{};
   for (std::size_t& n : examples) {
     data::Example e;
-    for (source.rewind(); n < kMost && source.next(e); ++n) {
+    for (source.rewind(); n < most && source.next(e); ++n) {
       require(e.features.size() == schema.row_bytes(), "every example has all features");
       if (schema.type == data::FeatureType::float32) {
-        std::vector<float> x(schema.features());
-        std::memcpy(x.data(), e.features.data(), e.features.size());
-        for (const float v : x) require(std::isfinite(v), "features are finite");
+        const auto* x = reinterpret_cast<const float*>(e.features.data());
+        require(all_finite({x, std::min(kWide, schema.features())}), "features are finite");
       }
       if (schema.task == data::Task::classification) {
         require(e.label >= 0, "labels are 0 or more");
@@ -79,25 +85,26 @@ void read(data::Source& source) {
   require(examples[0] == examples[1], "a source can be read again");
 }
 
+const MemoryFile one, other;
+
 void fuzz_idx(std::string_view input) {
-  const MemoryFile labels(input.substr(0, std::min<std::size_t>(input.size(), 24)));
-  const MemoryFile features(input.substr(std::min<std::size_t>(input.size(), 24)));
-  read(*data::open_idx(features.name(), labels.name()));
+  constexpr std::size_t kLabels = 24;
+  const std::string labels = other.holding(input.substr(0, kLabels));
+  read(*data::open_idx(one.holding(input.substr(std::min(kLabels, input.size()))), labels));
 }
 
 void fuzz_csv(std::string_view input) {
   const std::string_view label = take(input, '|'), client = take(input, '|'), test = take(input, '|');
-  const MemoryFile train(input), other(test);
-  data::CsvInput csv =
-      data::open_csv(train.name(), test.empty() ? "" : other.name(), {std::string(label), std::string(client), {}});
+  const std::string train = one.holding(input), test_file = test.empty() ? "" : other.holding(test);
+  data::CsvInput csv = data::open_csv(train, test_file, {std::string(label), std::string(client), {}});
   read(*csv.train);
   if (csv.test != nullptr) read(*csv.test);
 }
 
 void fuzz_libsvm(std::string_view input) {
   const std::string_view test = take(input, '|');
-  const MemoryFile train(input), other(test);
-  data::LibsvmInput libsvm = data::open_libsvm(train.name(), test.empty() ? "" : other.name(), {});
+  const std::string train = one.holding(input), test_file = test.empty() ? "" : other.holding(test);
+  data::LibsvmInput libsvm = data::open_libsvm(train, test_file, {});
   read(*libsvm.train);
   if (libsvm.test != nullptr) read(*libsvm.test);
 }
@@ -126,7 +133,7 @@ void fuzz_specifications(std::string_view input) {
     require(error.code() == ExitCode::usage, "a bad partition is an error of usage");
   }
   if (source.starts_with("synthetic") || source.starts_with("linear")) try {
-      if (source.size() < 60) read(*data::open_source(source, {}).train);
+      if (source.size() < 60) read(*data::open_source(source, {}).train, 10);
     } catch (const Error& error) {
       require(error.code() == ExitCode::usage, "a bad source is an error of usage");
     }

@@ -102,6 +102,11 @@ struct CsvFacts {
   LabelMap labels;
   std::vector<std::string> client_names;  // in the order of their first appearance
   std::unordered_map<std::string, std::uint64_t> client_index;
+
+  bool is_feature(std::size_t column) const { return column != label_column && column != client_column; }
+  std::size_t features() const {  // the labels may name the clients too: then one column is both
+    return header.size() - (client_column == kNoColumn || client_column == label_column ? 1 : 2);
+  }
 };
 
 std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOptions& options) {
@@ -110,7 +115,7 @@ std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOp
   facts->header = reader.header();
   facts->label_column = reader.column(options.label);
   if (!options.client_column.empty()) facts->client_column = reader.column(options.client_column);
-  if (facts->header.size() < (options.client_column.empty() ? 2U : 3U))
+  if (facts->features() == 0)
     reader.lines().refuse("a column of features beside the label", "none");
   while (reader.next()) {
     const std::string& label = reader[facts->label_column];
@@ -132,10 +137,9 @@ class CsvSource final : public Source {
       : reader_(path), facts_(std::move(facts)), with_clients_(with_clients) {
     if (reader_.header() != facts_->header)
       fail(ExitCode::bad_data, "{}: expected the same columns as in the training file, found others", path);
-    const bool client_column = facts_->client_column != kNoColumn;
     schema_.task = facts_->labels.task();
     schema_.classes = facts_->labels.classes();
-    schema_.feature_shape = {facts_->header.size() - (client_column ? 2 : 1)};
+    schema_.feature_shape = {facts_->features()};
     features_.resize(schema_.features());
   }
 
@@ -149,7 +153,7 @@ class CsvSource final : public Source {
     if (!reader_.next()) return false;
     std::size_t i = 0;
     for (std::size_t c = 0; c < facts_->header.size(); ++c)
-      if (c != facts_->label_column && c != facts_->client_column) features_[i++] = number(c);
+      if (facts_->is_feature(c)) features_[i++] = number(c);
     example.features = std::as_bytes(std::span(features_));
     if (schema_.task == Task::classification) {
       example.label = label();

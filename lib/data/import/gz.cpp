@@ -11,7 +11,7 @@ namespace fedmpi::data {
 GzFile::GzFile(std::string path) : path_(std::move(path)), file_(gzopen(path_.c_str(), "rb")) {
   if (file_ == nullptr)
     fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path_, std::strerror(errno));
-  gzbuffer(file_, 1U << 18);
+  gzbuffer(file_, 1U << 15);
 }
 
 GzFile::~GzFile() { gzclose_r(file_); }

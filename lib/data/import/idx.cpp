@@ -124,7 +124,7 @@ class IdxFile {
     bool fits = true;
     for (const std::size_t extent : row_shape_) fits = fits && !__builtin_mul_overflow(row_bytes, extent, &row_bytes);
     fits = fits && !__builtin_mul_overflow(row_bytes, rows_, &expected);
-    std::vector<std::byte> buffer(std::size_t{1} << 18);
+    std::vector<std::byte> buffer(std::size_t{1} << 15);
     std::size_t found = 0;
     while (const std::size_t got = file_.read(buffer)) found += got;
     if (!fits || expected == 0 || found != expected)

@@ -22,7 +22,7 @@ std::optional<T> parse(std::string_view text) {
 
 }  // namespace
 
-LineReader::LineReader(const std::string& path) : file_(path), buffer_(std::size_t{1} << 18) {}
+LineReader::LineReader(const std::string& path) : file_(path), buffer_(std::size_t{1} << 15) {}
 
 void LineReader::rewind() {
   file_.rewind();
