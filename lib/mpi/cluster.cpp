@@ -1,6 +1,7 @@
 #include "mpi/cluster.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +16,13 @@ namespace fedmpi::mpi {
 namespace {
 
 constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
+
+// How often to look for another's answer before giving the core away: for about as long as the other's part of a small
+// exchange takes; or, where members outnumber cores, hardly, since the other may be waiting for this very core.
+constexpr int kLooks = 200, kLooksInACrowd = 10;
+
+// Of a leader's word that it waits for another. Sums have tag 0: a receive that was given up is still posted.
+constexpr int kWaiting = 1;
 
 // The first of each node, or every rank, as members of one communicator; null on the others.
 std::unique_ptr<Communicator> split(MPI_Comm comm, bool take_part, int rank) {
@@ -35,7 +43,11 @@ struct Cluster::Board {
 };
 
 Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
-    : comm_(comm), rank_(comm.rank()), deadline_(patience.deadline) {
+    : comm_(comm),
+      rank_(comm.rank()),
+      cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))),
+      looks_(kLooks),
+      deadline_(patience.deadline) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
     leads_ = true;
@@ -50,6 +62,7 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     member_ = node_->rank();
     members_ = node_->size();
   }
+  if (members_ > cores_) looks_ = kLooksInACrowd;
   leads_ = member_ == 0;
   leaders_ = split(comm.handle(), leads_, comm.rank());
   if (leads_) {
@@ -112,14 +125,14 @@ void Cluster::name_late_leaders() {
   const double time = std::min(1.0, deadline_);
   if (!is_root()) {
     MPI_Request said;
-    MPI_Isend(&rank_, 1, MPI_INT, 0, 0, leaders_->handle(), &said);
+    MPI_Isend(&rank_, 1, MPI_INT, 0, kWaiting, leaders_->handle(), &said);
     while (polling.seconds() < 2 * time) polling.pause();  // rank 0 ends the job meanwhile
     fail(ExitCode::stopped, "rank 0 did not end the job that another rank keeps waiting");
   }
   std::vector<int> ranks(static_cast<std::size_t>(nodes_), -1), late;
   std::vector<MPI_Request> said(ranks.size(), MPI_REQUEST_NULL);
   for (std::size_t n = 1; n < ranks.size(); ++n)
-    MPI_Irecv(&ranks[n], 1, MPI_INT, static_cast<int>(n), 0, leaders_->handle(), &said[n]);
+    MPI_Irecv(&ranks[n], 1, MPI_INT, static_cast<int>(n), kWaiting, leaders_->handle(), &said[n]);
   for (int all = 0; all == 0 && polling.seconds() < time; polling.pause())
     MPI_Testall(nodes_, said.data(), &all, MPI_STATUSES_IGNORE);
   for (std::size_t n = 1; n < ranks.size(); ++n)
@@ -150,7 +163,7 @@ void Cluster::arrive(const void* data, std::size_t bytes) {
   const Doorbell::Time deadline = deadline_ > 0 ? std::chrono::steady_clock::now() + patience : Doorbell::Time::max();
   std::vector<int> absent;
   for (std::size_t m = 1; m < boards_.size(); ++m)
-    if (!boards_[m]->bell.wait(arrivals_, deadline)) absent.push_back(ranks_[m]);
+    if (!boards_[m]->bell.wait(arrivals_, looks_, deadline)) absent.push_back(ranks_[m]);
   if (!absent.empty()) fail_for(absent);
 }
 
@@ -163,7 +176,7 @@ void Cluster::release(void* data, std::size_t bytes) {
     if (bytes > 0) std::memcpy(notice_->payload[releases_ % 2], data, bytes);
     notice_->bell.ring();
   } else {
-    notice_->bell.wait(releases_);
+    notice_->bell.wait(releases_, looks_);
     if (bytes > 0) std::memcpy(data, notice_->payload[releases_ % 2], bytes);
   }
 }

@@ -125,5 +125,29 @@ TEST(Deadline, NamesWhoDoesNotAnswer) {
   }
 }
 
+// So it does when those who wait are themselves waited for: here for the sum that one of them holds up. What MPI has to
+// do with a call that was given up lasts until the process ends, and so does what that needs.
+TEST(Deadline, NamesWhoHoldsUpASumBetweenNodes) {
+  static auto* const comm_made = new Communicator(MPI_COMM_WORLD);
+  Communicator& comm = *comm_made;
+  static auto* const cluster = new Cluster(comm, false, {.deadline = 0.5});
+  static std::array<std::int64_t, 3> block = {1, 2, 3};
+  if (comm.size() == 1) return;
+  if (comm.is_root()) {
+    const std::string last = std::to_string(comm.size() - 1);
+    test::expect_error(ExitCode::stopped, {"no answer from rank " + last + " for 0.5 s"},
+                       [&] { cluster->receive_sum(std::span(block)); });
+  } else if (comm.rank() == comm.size() - 1) {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    cluster->send_sum(std::span(block));
+  } else {
+    test::expect_error(ExitCode::stopped, {"rank 0 did not end the job"}, [&] {
+      cluster->send_sum(std::span(block));  // returns at once where others pass it on
+      int next = 0;
+      cluster->broadcast(next);
+    });
+  }
+}
+
 }  // namespace
 }  // namespace fedmpi::mpi
