@@ -129,7 +129,8 @@ class ExactExchange : public Exchange {
   // Calls work(begin, end) for this member's slice of n coordinates.
   template <class Work>
   void in_slices(std::size_t n, Work work) const {
-    const std::size_t slices = std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(cluster_.members()));
+    const int most = std::min(cluster_.members(), cluster_.cores());  // more would wait for one another
+    const std::size_t slices = std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(most));
     const std::size_t slice = static_cast<std::size_t>(cluster_.member());
     if (slice < slices) work(up_to_line(n * slice / slices), std::min(n, up_to_line(n * (slice + 1) / slices)));
   }

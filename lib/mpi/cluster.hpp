@@ -40,6 +40,7 @@ class Cluster {
   int member() const { return member_; }    // of this node, in order of rank
   int members() const { return members_; }  // how many share this node's memory
   int nodes() const { return nodes_; }
+  int cores() const { return cores_; }  // of this node, the same number on all its members
 
   // From rank 0 to all: a plain struct and, before any rank has it, `vector`, which on every node is one piece of
   // memory that its members share (see Shared).
@@ -125,7 +126,7 @@ class Cluster {
   std::vector<int> ranks_;         // of each member
   std::vector<int> leader_ranks_;  // of each node, on rank 0
   bool leads_ = true;
-  int rank_, member_ = 0, members_ = 1, nodes_ = 1;
+  int rank_, cores_, looks_, member_ = 0, members_ = 1, nodes_ = 1;
   double deadline_;
   MPI_Request sent_ = MPI_REQUEST_NULL;  // the last block of a sum
   std::uint32_t arrivals_ = 0, releases_ = 0;

@@ -14,7 +14,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kLooks = 200;                                 // about what the other's part of a small exchange takes
 constexpr auto kYielding = std::chrono::microseconds(200);  // then a system call to sleep no longer matters
 constexpr auto kLongestSleep = std::chrono::milliseconds(100);
 
@@ -42,8 +41,8 @@ void Doorbell::ring() {
   if (sleepers_.load() > 0) syscall(SYS_futex, &rings_, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
 }
 
-bool Doorbell::wait(std::uint32_t count, Time deadline) {
-  for (int i = 0; i < kLooks; ++i) {
+bool Doorbell::wait(std::uint32_t count, int looks, Time deadline) {
+  for (int i = 0; i < looks; ++i) {
     if (rung(count)) return true;
     pause();
   }

@@ -13,9 +13,9 @@ class Doorbell {
   using Time = std::chrono::steady_clock::time_point;
 
   void ring();
-  // Until it has rung `count` times in all: looks for a moment, then gives its core away, then sleeps in the kernel
-  // and costs nothing. False if that did not happen before `deadline`.
-  bool wait(std::uint32_t count, Time deadline = Time::max());
+  // Until it has rung `count` times in all: looks as often as told, then gives its core away, then sleeps in the
+  // kernel and costs nothing. False if that did not happen before `deadline`.
+  bool wait(std::uint32_t count, int looks, Time deadline = Time::max());
 
  private:
   bool rung(std::uint32_t count) const;

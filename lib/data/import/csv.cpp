@@ -115,8 +115,7 @@ std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOp
   facts->header = reader.header();
   facts->label_column = reader.column(options.label);
   if (!options.client_column.empty()) facts->client_column = reader.column(options.client_column);
-  if (facts->features() == 0)
-    reader.lines().refuse("a column of features beside the label", "none");
+  if (facts->features() == 0) reader.lines().refuse("a column of features beside the label", "none");
   while (reader.next()) {
     const std::string& label = reader[facts->label_column];
     const std::string expected = facts->labels.add(label);
