@@ -113,14 +113,15 @@ def whole_round(machine):
 
 
 def efficiency(machine):
-    options = work_options("mlp", rounds=10 if machine.quick else 30)
+    # With all clients in every round: of a small cohort one participant by chance hosts more than the other.
+    options = {**work_options("mlp", rounds=8 if machine.quick else 16), "federation__cohort": WORKS["mlp"][0]}
     one, two, threads = alternate(
         machine.repeats, lambda: machine.round(2, **options), lambda: machine.round(3, **options),
         lambda: machine.round(2, **options, federation__threads=2))
     by_ranks, by_threads = (one["seconds"] / (2 * t["seconds"]) for t in (two, threads))
     waiting = machine.round(2, **work_options("2nn", rounds=10), client__epochs=5)["cpu_share"]
-    return [Figure("8", "1 → 2 participants, MLP", "≥ 95 % efficiency", f"{by_ranks:.0%}", by_ranks >= 0.95),
-            Figure("8", "1 → 2 threads in one participant, MLP", "≥ 95 % efficiency", f"{by_threads:.0%}",
+    return [Figure("8", "1 → 2 participants, MLP, all clients in every round", "≥ 95 % efficiency", f"{by_ranks:.0%}", by_ranks >= 0.95),
+            Figure("8", "1 → 2 threads in one participant, the same", "≥ 95 % efficiency", f"{by_threads:.0%}",
                    by_threads >= 0.95),
             Figure("8", "the aggregator while it waits", "under 2 % of a core", f"{waiting:.1%}", waiting < 0.02)]
 
