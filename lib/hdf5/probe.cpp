@@ -32,7 +32,7 @@ struct Request {
 };
 
 struct Reply {
-  int status;  // of the process that tried, as waitpid() reports it
+  int status;     // of the process that tried, as waitpid() reports it
   ExitCode code;  // done, or of the Error that the trial threw
   char message[2 * PATH_MAX];
 };
