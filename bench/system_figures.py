@@ -79,7 +79,7 @@ def shards(machine):
 
 
 def many_clients(machine):
-    runs = alternate(1 if machine.quick else 3, lambda: machine.benchmark("clients_bench", "."))[0]
+    runs = alternate(5 if machine.quick else 9, lambda: machine.benchmark("clients_bench", "."))[0]
     thousand, many, million = (runs[f"round_of_100/clients:{n}"] for n in (1000, 100_000, 1_000_000))
     figures = [Figure("", "100,000 clients on one participant", "≤ 64 bytes each beyond their data",
                       f"{many['bytes_per_client']:.1f} bytes", many["bytes_per_client"] <= 64)]
