@@ -91,7 +91,7 @@ void Shard::try_rows(const std::string& path, std::uint64_t first, std::uint64_t
 
 void Shard::probe_rows(std::size_t first, std::size_t count) const {
   if (plain() || (probed_first_ <= first && first + count <= probed_end_)) return;
-  hdf5::probe(path_, try_rows, first, count);
+  hdf5::probe(path_, try_rows, first, count, count * schema().row_bytes());
   probed_first_ = first;
   probed_end_ = first + count;
 }

@@ -61,7 +61,7 @@ std::vector<Option> Config::options() {
       {"federation.deadline", &federation.deadline,
        "seconds that a rank may keep the others waiting before the run stops, naming it; 0 = any"},
       {"federation.survive", &federation.survive,
-       "go on without participants that die or miss the deadline, their clients placed on others"},
+       "go on without participants that die or miss the deadline; others load their clients, within ten deadlines"},
       {"eval.every", &eval.every, "rounds between evaluations; 0 = only at the end"},
       {"eval.clients", &eval.clients, "evaluate on every client's own examples too"},
       {"stop.target", &stop.target, "stop at this accuracy (or, in regression, RMSE); 0 = never"},

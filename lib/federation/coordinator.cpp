@@ -30,14 +30,16 @@ std::string metric_of(const Roster& roster) { return checkpoint::metric_name(ros
 }  // namespace
 
 Coordinator::Coordinator(const Config& config, const Roster& roster, const model::Model& model,
-                         std::span<float> parameters, const Observer& observer)
+                         std::span<float> parameters, const Observer& observer,
+                         std::chrono::steady_clock::time_point started)
     : config_(config),
       roster_(roster),
       observer_(observer),
       directory_(config.run.dir, static_cast<std::size_t>(config.run.keep)),
       optimizer_(server::make(config.server, model.layout().size())),
       parameters_(parameters),
-      clock_(seconds_allowed(config.stop, std::time(nullptr))) {
+      started_(started),
+      clock_(seconds_allowed(config.stop, std::time(nullptr) - static_cast<std::int64_t>(elapsed()))) {
   state_.seed = config.federation.seed;
   state_.revision = checkpoint::revision();
   state_.config = config.ini();
@@ -78,7 +80,7 @@ void Coordinator::resume() {
            "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
            config_.run.dir, state_.round, from);
   }
-  if (closed_) note(fmt::format("going on after round {}", state_.round));
+  if (!state_.history.empty() || state_.round > 0) note(fmt::format("going on after round {}", state_.round));
 }
 
 void Coordinator::restore(checkpoint::Checkpoint before) {
@@ -115,6 +117,15 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
   state_.events = std::move(before.events);
   for (const checkpoint::Row& row : state_.history) clock_.record_earlier(row);
   closed_ = true;
+  if (!due(config_.eval.every) || evaluated(state_.history.back())) return;
+  row_ = state_.history.back();
+  state_.history.pop_back();
+  closed_ = false;
+}
+
+bool Coordinator::evaluated(const checkpoint::Row& row) const {
+  return (roster_.test_rows == 0 || !std::isnan(row.test_loss)) &&
+         (!config_.eval.clients || !std::isnan(row.client_mean));
 }
 
 bool Coordinator::due(std::int64_t every) const {
@@ -142,10 +153,11 @@ void Coordinator::open(bool anybody_left) {
   stop_ = stop_by_history(config_, roster_.schema.task, history);
   if (!stop_) stop_ = stop_by_signal();
   if (!stop_ && !anybody_left) stop_ = Stop{"no participant is left", false};
-  if (!stop_) {
-    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    stop_ = clock_.stop(elapsed);
-  }
+  if (!stop_) stop_ = clock_.stop(elapsed());
+}
+
+double Coordinator::elapsed() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
 }
 
 void Coordinator::lap(double checkpoint::Row::*part) {

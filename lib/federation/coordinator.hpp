@@ -36,8 +36,9 @@ class Coordinator {
  public:
   // Checks the run directory and finds the state to start from, fresh or of a checkpoint; puts the model into
   // `parameters`, where it stays. Errors are of this rank alone.
+  // `started`: the moment from which the time allowed is counted.
   Coordinator(const Config& config, const Roster& roster, const model::Model& model, std::span<float> parameters,
-              const Observer& observer);
+              const Observer& observer, std::chrono::steady_clock::time_point started);
 
   // Writes config.ini and begins history.csv; until then no file of the run directory has changed.
   void begin();
@@ -56,7 +57,7 @@ class Coordinator {
   bool closed() const { return closed_; }
   void close();
   void step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down);
-  // Saves the model in hand although the round under way has failed.
+  // Saves the model in hand although the round under way has failed. An evaluation that was due is made after resuming.
   void rescue();
   // Tells the observer and keeps it with the history.
   void record(const std::string& event);
@@ -75,6 +76,8 @@ class Coordinator {
   void save();
   void note(const std::string& text) const;
   bool due(std::int64_t every) const;
+  bool evaluated(const checkpoint::Row& row) const;
+  double elapsed() const;  // seconds since the start
 
   const Config& config_;
   const Roster& roster_;
@@ -87,9 +90,9 @@ class Coordinator {
   bool closed_ = false;
   std::optional<Stop> stop_;
   std::optional<std::uint64_t> unsaved_since_;  // round of the first save that failed, until one succeeds
+  std::chrono::steady_clock::time_point started_;
   Clock clock_;
   Stopwatch watch_, round_watch_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string saved_as_;
   std::uint64_t saved_round_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -49,7 +50,7 @@ class Federation {
     const std::string plan = describe_plan(comm, config, roster_, *model_, round_.exchange());
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
-      coordinator_.emplace(config, roster_, *model_, parameters(), observer);
+      coordinator_.emplace(config, roster_, *model_, parameters(), observer, started_);
       if (observer.plan) observer.plan(plan);
     });
   }
@@ -178,7 +179,7 @@ class Federation {
     if (left.empty()) return;
     std::uint64_t out_of_reach = roster_.take_over(theirs, left, participant_index(comm_));
     round_.clients_changed();
-    cluster_.all_merge<std::uint64_t, add>(out_of_reach);
+    cluster_.all_merge<std::uint64_t, add>(out_of_reach, kDeadlinesToLoad);
     if (coordinator_)
       coordinator_->record(out_of_reach == 0 ? "the other participants have taken over its clients"
                                              : fmt::format("{} of its clients cannot be read by the other participants "
@@ -272,6 +273,7 @@ class Federation {
     return outcome;
   }
 
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   mpi::Communicator& comm_;
   const Config& config_;
   Roster roster_;
@@ -283,8 +285,9 @@ class Federation {
   mpi::Shared<float> parameters_;           // of each node's leader
   std::optional<Coordinator> coordinator_;  // on rank 0
   static constexpr std::size_t kAtOnce = 200;
-  std::vector<std::uint64_t> gone_;   // participants that the others go on without
-  ExitCode failed_ = ExitCode::done;  // rank 0: what ends the run
+  static constexpr int kDeadlinesToLoad = 10;  // for the clients of a lost participant
+  std::vector<std::uint64_t> gone_;            // participants that the others go on without
+  ExitCode failed_ = ExitCode::done;           // rank 0: what ends the run
   std::string failure_;
 };
 

@@ -23,8 +23,9 @@ struct Stop {
 // undisturbed one would have; the last row is the round just ended, evaluated or not.
 std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history);
 
-// Seconds from now until the run must have ended: stop.minutes, or where that is nearer the end of the Slurm job
-// (SLURM_JOB_END_TIME, seconds since 1970) less what it takes to leave in good order. Clock::kNever = no limit.
+// Seconds from `now`, the start of the run, until it must have ended: stop.minutes, or where that is nearer the end of
+// the Slurm job (SLURM_JOB_END_TIME, seconds since 1970) less what it takes to leave in good order. Clock::kNever = no
+// limit.
 double seconds_allowed(const StopOptions& options, std::int64_t now);
 
 // The wall clock: stops while two more rounds and checkpoints, each as long as the longest so far, still fit before

@@ -27,7 +27,7 @@ namespace {
 // The address of a function means the same in a forked process.
 struct Request {
   Trial trial;
-  std::uint64_t first, count;
+  std::uint64_t first, count, bytes;
   char path[PATH_MAX];
 };
 
@@ -46,7 +46,7 @@ void die_with(pid_t parent) {
 [[noreturn]] void attempt(const Request& request, Reply& reply) {
   struct stat info {};
   stat(request.path, &info);
-  const rlim_t seconds = 2 + static_cast<rlim_t>(info.st_size) / 20'000'000;
+  const rlim_t seconds = 2 + static_cast<rlim_t>(info.st_size) / 20'000'000 + request.bytes / 100'000'000;
   const rlimit limit = {seconds, seconds};
   setrlimit(RLIMIT_CPU, &limit);
   // What the library forgets to set, or uses after it has freed it, is to hurt here and not by chance in the job.
@@ -160,8 +160,8 @@ Prober& prober() {
 
 void start_probing() { prober(); }
 
-void probe(const std::string& path, Trial trial, std::uint64_t first, std::uint64_t count) {
-  Request request{trial, first, count, {}};
+void probe(const std::string& path, Trial trial, std::uint64_t first, std::uint64_t count, std::uint64_t bytes) {
+  Request request{trial, first, count, bytes, {}};
   if (path.size() >= sizeof request.path) fail(ExitCode::bad_data, "{}: expected a shorter path, found this one", path);
   path.copy(request.path, path.size());
   const std::optional<Reply> reply = prober().ask(request);

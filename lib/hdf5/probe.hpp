@@ -18,9 +18,10 @@ using Trial = void (*)(const std::string& path, std::uint64_t first, std::uint64
 void start_probing();
 
 // The Error that `trial` throws, so that this process never sees the library fail: what it frees and forgets then is
-// its weakest side. Error(bad_data) when `trial` crashes on that file, or takes more than 2 s of computing and 1 s per
-// 20 MB of file.
+// its weakest side. Error(bad_data) when `trial` crashes on that file, or takes more than 2 s of computing, 1 s per
+// 20 MB of file and 1 s per 100 MB that come out of it: `bytes`, where that may be more than the file is long.
 // Safe to be called by several threads.
-void probe(const std::string& path, Trial trial, std::uint64_t first = 0, std::uint64_t count = 0);
+void probe(const std::string& path, Trial trial, std::uint64_t first = 0, std::uint64_t count = 0,
+           std::uint64_t bytes = 0);
 
 }  // namespace fedmpi::hdf5

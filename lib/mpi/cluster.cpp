@@ -1,28 +1,24 @@
 #include "mpi/cluster.hpp"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <new>
 
-#include "base/error.hpp"
 #include "mpi/polling.hpp"
+#include "mpi/roll_call.hpp"
 #include "mpi/shared_memory.hpp"
 
 namespace fedmpi::mpi {
 
 namespace {
 
-constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
-
 // How often to look for another's answer before giving the core away: for about as long as the other's part of a small
 // exchange takes; or, where members outnumber cores, hardly, since the other may be waiting for this very core.
 constexpr int kLooks = 200, kLooksInACrowd = 10;
 
-// Of a leader's word that it waits for another. Sums have tag 0: a receive that was given up is still posted.
-constexpr int kWaiting = 1;
+// How often a rank that waits for another in shared memory looks whether rank 0 calls the roll.
+constexpr auto kBetweenLooksAtRoll = std::chrono::milliseconds(20);
 
 // The first of each node, or every rank, as members of one communicator; null on the others.
 std::unique_ptr<Communicator> split(MPI_Comm comm, bool take_part, int rank) {
@@ -43,11 +39,7 @@ struct Cluster::Board {
 };
 
 Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
-    : comm_(comm),
-      rank_(comm.rank()),
-      cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))),
-      looks_(kLooks),
-      deadline_(patience.deadline) {
+    : comm_(comm), cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))), looks_(kLooks) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
     leads_ = true;
@@ -62,25 +54,22 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     member_ = node_->rank();
     members_ = node_->size();
   }
+  if (patience.deadline > 0 && comm.size() > 1) {
+    roll_call_ = std::make_unique<RollCall>(comm, patience.deadline);
+    comm_.set_roll_call(roll_call_.get());
+  }
   if (members_ > cores_) looks_ = kLooksInACrowd;
   leads_ = member_ == 0;
   leaders_ = split(comm.handle(), leads_, comm.rank());
   if (leads_) {
     nodes_ = leaders_->size();
-    // Another node's leader may itself be waiting for a member, which it shall name first.
-    leaders_->set_patience(1.25 * deadline_);
-    leader_ranks_ = leaders_->gather(std::span<const int>(&rank_, 1));
+    leaders_->set_roll_call(roll_call_.get());
     senders_ = split(leaders_->handle(), !is_root(), comm.rank());
-    if (senders_) senders_->set_patience(1.25 * deadline_);
+    if (senders_) senders_->set_roll_call(roll_call_.get());
   }
-  ranks_.assign(static_cast<std::size_t>(members_), comm.rank());
   if (members_ == 1) return;
 
-  std::array<std::int32_t, 2> here = {comm.rank(), nodes_};
-  const std::vector<std::int32_t> all = node_->gather(std::span<const std::int32_t>(here));
-  for (std::size_t m = 0; 2 * m < all.size(); ++m) ranks_[m] = all[2 * m];
-  node_->broadcast_struct(here);
-  nodes_ = here[1];
+  node_->broadcast_struct(nodes_);
   memory_ = std::make_unique<SharedMemory>(*this, 2 * sizeof(Board));
   for (int m = 0; m < members_; ++m) {
     std::byte* at = memory_->segment(m).data();
@@ -92,56 +81,38 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
   node_->all_sum(std::span(&made, 1));
 }
 
-Cluster::~Cluster() = default;
+Cluster::~Cluster() { comm_.set_roll_call(nullptr); }
 
-void Cluster::abandon_lost(int exit_code, bool at_once) {
-  comm_.abandon();
-  if (at_once || (comm_.is_root() && star_->lost_elsewhere())) MPI_Abort(comm_.handle(), exit_code);
+void Cluster::abandon_lost(int exit_code, bool others_wait) {
+  const bool end_job = others_wait || (comm_.is_root() && star_->lost_elsewhere());
+  comm_.abandon(end_job ? std::optional(exit_code) : std::nullopt);
 }
 
 // The first of the senders gathers the sum and passes it on.
 void Cluster::send_sum(std::span<std::int64_t> block) {
   if (star_) return star_->reduce_sum(block);
-  between_nodes([&] {
-    senders_->reduce_sum(block);
-    leaders_->finish(sent_);
-    if (senders_->is_root()) sent_ = leaders_->send(std::span<const std::int64_t>(block), 0);
-  });
+  senders_->reduce_sum(block);
+  leaders_->finish(sent_);
+  if (senders_->is_root()) sent_ = leaders_->send(std::span<const std::int64_t>(block), 0);
 }
 
 void Cluster::finish_sum() {
-  if (!star_) between_nodes([&] { leaders_->finish(sent_); });
+  if (!star_) leaders_->finish(sent_);
 }
 
 void Cluster::receive_sum(std::span<std::int64_t> block) {
-  if (!star_) return between_nodes([&] { leaders_->receive(block, 1); });
+  if (!star_) return leaders_->receive(block, 1);
   std::fill(block.begin(), block.end(), 0);
   star_->reduce_sum(block);
 }
 
-// Every leader that waits says so to rank 0, so that it knows who does not.
-void Cluster::name_late_leaders() {
-  const Polling polling;
-  const double time = std::min(1.0, deadline_);
-  if (!is_root()) {
-    MPI_Request said;
-    MPI_Isend(&rank_, 1, MPI_INT, 0, kWaiting, leaders_->handle(), &said);
-    while (polling.seconds() < 2 * time) polling.pause();  // rank 0 ends the job meanwhile
-    fail(ExitCode::stopped, "rank 0 did not end the job that another rank keeps waiting");
+void Cluster::wait(Doorbell& bell, std::uint32_t count, Polling& waiting) const {
+  if (!roll_call_) {
+    bell.wait(count, looks_);
+    return;
   }
-  std::vector<int> ranks(static_cast<std::size_t>(nodes_), -1), late;
-  std::vector<MPI_Request> said(ranks.size(), MPI_REQUEST_NULL);
-  for (std::size_t n = 1; n < ranks.size(); ++n)
-    MPI_Irecv(&ranks[n], 1, MPI_INT, static_cast<int>(n), kWaiting, leaders_->handle(), &said[n]);
-  for (int all = 0; all == 0 && polling.seconds() < time; polling.pause())
-    MPI_Testall(nodes_, said.data(), &all, MPI_STATUSES_IGNORE);
-  for (std::size_t n = 1; n < ranks.size(); ++n)
-    if (ranks[n] < 0) late.push_back(leader_ranks_[n]);
-  fail_for(late);
-}
-
-void Cluster::fail_for(const std::vector<int>& late) const {
-  fail(ExitCode::stopped, "no answer from rank {} for {:g} s (federation.deadline)", fmt::join(late, ", "), deadline_);
+  while (!bell.wait(count, looks_, std::chrono::steady_clock::now() + kBetweenLooksAtRoll))
+    roll_call_->meanwhile(waiting);
 }
 
 const void* Cluster::said_by(int member) const {
@@ -158,13 +129,8 @@ void Cluster::arrive(const void* data, std::size_t bytes) {
     mine.bell.ring();
     return;
   }
-  const auto patience =
-      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(deadline_));
-  const Doorbell::Time deadline = deadline_ > 0 ? std::chrono::steady_clock::now() + patience : Doorbell::Time::max();
-  std::vector<int> absent;
-  for (std::size_t m = 1; m < boards_.size(); ++m)
-    if (!boards_[m]->bell.wait(arrivals_, looks_, deadline)) absent.push_back(ranks_[m]);
-  if (!absent.empty()) fail_for(absent);
+  Polling waiting;
+  for (std::size_t m = 1; m < boards_.size(); ++m) wait(boards_[m]->bell, arrivals_, waiting);
 }
 
 void Cluster::release(void* data, std::size_t bytes) {
@@ -176,7 +142,8 @@ void Cluster::release(void* data, std::size_t bytes) {
     if (bytes > 0) std::memcpy(notice_->payload[releases_ % 2], data, bytes);
     notice_->bell.ring();
   } else {
-    notice_->bell.wait(releases_, looks_);
+    Polling waiting;
+    wait(notice_->bell, releases_, waiting);
     if (bytes > 0) std::memcpy(data, notice_->payload[releases_ % 2], bytes);
   }
 }

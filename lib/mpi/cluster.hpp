@@ -18,6 +18,8 @@
 
 namespace fedmpi::mpi {
 
+class Polling;
+class RollCall;
 class SharedMemory;
 
 class Cluster {
@@ -25,7 +27,7 @@ class Cluster {
   // What to do about a rank that does not answer within the deadline, in seconds; 0: wait for ever.
   struct Patience {
     double deadline = 0.0;
-    bool survive = false;  // go on without it; else it is an Error(stopped) of the rank that waits, which names it
+    bool survive = false;  // go on without it; else it is an Error(stopped) of rank 0, which names it
   };
 
   // On all ranks together. Without `shared_memory`, or with `survive`, every rank is a node of its own.
@@ -46,26 +48,25 @@ class Cluster {
   // memory that its members share (see Shared).
   template <class T>
   void broadcast(T& value, std::span<float> vector = {}) {
-    static_assert(std::is_trivially_copyable_v<T>);
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kPayload);
     if (star_) {
       star_->broadcast(std::as_writable_bytes(std::span(&value, 1)));
       star_->broadcast(std::as_writable_bytes(vector));
     } else if (leads_ && nodes_ > 1) {
-      between_nodes([&] {
-        leaders_->broadcast_struct(value);
-        leaders_->broadcast(vector);
-      });
+      leaders_->broadcast_struct(value);
+      leaders_->broadcast(vector);
     }
     release(&value, sizeof(T));
   }
 
   // Merges a plain struct of every rank into one that all receive; `merge(into, from)` has to be associative and
-  // commutative. While it waits, a rank gives its core away.
+  // commutative. While it waits, a rank gives its core away. With `survive` it waits for so many deadlines.
   template <class T, void (*merge)(T&, const T&)>
-  void all_merge(T& value) {
-    static_assert(std::is_trivially_copyable_v<T>);
+  void all_merge(T& value, int deadlines = 1) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kPayload);
     if (star_)
-      return star_->all_merge(std::as_writable_bytes(std::span(&value, 1)), &Communicator::merge_elements<T, merge>);
+      return star_->all_merge(std::as_writable_bytes(std::span(&value, 1)), &Communicator::merge_elements<T, merge>,
+                              deadlines);
     arrive(&value, sizeof(T));
     if (leads_) {
       for (int m = 1; m < members_; ++m) {
@@ -73,7 +74,7 @@ class Cluster {
         std::memcpy(static_cast<void*>(&other), said_by(m), sizeof(T));
         merge(value, other);
       }
-      if (nodes_ > 1) between_nodes([&] { leaders_->all_merge<T, merge>(value); });
+      if (nodes_ > 1) leaders_->all_merge<T, merge>(value);
     }
     release(&value, sizeof(T));
   }
@@ -95,39 +96,30 @@ class Cluster {
   bool survives() const { return star_ != nullptr; }
   std::size_t lost() const { return star_ ? star_->lost().size() : 0; }
   int lost(std::size_t i) const { return star_->lost()[i]; }
-  // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. Rank 0 ends the
-  // job with that code if a lost rank may still run on another host, or if somebody does not know (`at_once`).
-  void abandon_lost(int exit_code, bool at_once);
+  // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. When the session
+  // is over, rank 0 ends the job with that code if a lost rank may still run on another host, or `others_wait`: some do
+  // not know.
+  void abandon_lost(int exit_code, bool others_wait);
 
  private:
   friend class SharedMemory;
-  struct Board;  // in shared memory: what one of the node has to say
+  struct Board;                                  // in shared memory: what one of the node has to say
+  static constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
 
-  template <class Work>
-  void between_nodes(Work work) {
-    try {
-      work();
-    } catch (const Communicator::Late&) {
-      name_late_leaders();
-    }
-  }
-  [[noreturn]] void name_late_leaders();
-  [[noreturn]] void fail_for(const std::vector<int>& late) const;
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);
   const void* said_by(int member) const;
+  void wait(Doorbell& bell, std::uint32_t count, Polling& waiting) const;
 
   Communicator& comm_;
   std::unique_ptr<Communicator> node_, leaders_, senders_;  // on leaders; on leaders but rank 0
+  std::unique_ptr<RollCall> roll_call_;                     // with a deadline and without `survive`
   std::unique_ptr<Star> star_;                              // instead of leaders_, with `survive`
   std::unique_ptr<SharedMemory> memory_;
-  std::vector<Board*> boards_;     // of each member, for the leader
-  Board* notice_ = nullptr;        // of the leader, for all
-  std::vector<int> ranks_;         // of each member
-  std::vector<int> leader_ranks_;  // of each node, on rank 0
+  std::vector<Board*> boards_;  // of each member, for the leader
+  Board* notice_ = nullptr;     // of the leader, for all
   bool leads_ = true;
-  int rank_, cores_, looks_, member_ = 0, members_ = 1, nodes_ = 1;
-  double deadline_;
+  int cores_, looks_, member_ = 0, members_ = 1, nodes_ = 1;
   MPI_Request sent_ = MPI_REQUEST_NULL;  // the last block of a sum
   std::uint32_t arrivals_ = 0, releases_ = 0;
   int unseen_ = 0;  // releases since all were last known to have read one

@@ -6,6 +6,7 @@
 
 #include "mpi/collective_error.hpp"
 #include "mpi/polling.hpp"
+#include "mpi/roll_call.hpp"
 
 namespace fedmpi::mpi {
 
@@ -39,12 +40,20 @@ void Communicator::check(int result, const char* call, Where where) const {
 }
 
 void Communicator::wait(MPI_Request& request, const char* call, Where where) const {
-  const Polling polling;
+  Polling polling;
   for (int done = 0;; polling.pause()) {
     check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call, where);
     if (done != 0) return;
-    if (patience_ > 0 && polling.seconds() > patience_) throw Late{};
+    if (roll_call_ != nullptr) roll_call_->meanwhile(polling);
   }
+}
+
+template <class Blocking, class Nonblocking>
+void Communicator::complete(const char* call, Where where, Blocking blocking, Nonblocking nonblocking) const {
+  if (roll_call_ == nullptr) return check(blocking(), call, where);
+  MPI_Request request;
+  check(nonblocking(&request), call, where);
+  wait(request, call, where);
 }
 
 void Communicator::broadcast(void* data, std::size_t n, MPI_Datatype type, Where where) {
@@ -54,13 +63,9 @@ void Communicator::broadcast(void* data, std::size_t n, MPI_Datatype type, Where
   for (std::size_t first = 0; first < n; first += kBlock) {
     char* block = static_cast<char*>(data) + first * static_cast<std::size_t>(bytes);
     const int count = static_cast<int>(std::min(kBlock, n - first));
-    if (patience_ == 0) {
-      check(MPI_Bcast(block, count, type, 0, comm_), "MPI_Bcast", where);
-      continue;
-    }
-    MPI_Request request;
-    check(MPI_Ibcast(block, count, type, 0, comm_, &request), "MPI_Ibcast", where);
-    wait(request, "MPI_Ibcast", where);
+    complete(
+        "MPI_Bcast", where, [&] { return MPI_Bcast(block, count, type, 0, comm_); },
+        [&](MPI_Request* request) { return MPI_Ibcast(block, count, type, 0, comm_, request); });
   }
 }
 
@@ -80,13 +85,9 @@ void Communicator::reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op o
     const void* from = is_root() ? MPI_IN_PLACE : block;
     void* into = is_root() ? block : nullptr;
     const int count = static_cast<int>(std::min(kBlock, n - first));
-    if (patience_ == 0) {
-      check(MPI_Reduce(from, into, count, type, op, 0, comm_), "MPI_Reduce", where);
-      continue;
-    }
-    MPI_Request request;
-    check(MPI_Ireduce(from, into, count, type, op, 0, comm_, &request), "MPI_Ireduce", where);
-    wait(request, "MPI_Ireduce", where);
+    complete(
+        "MPI_Reduce", where, [&] { return MPI_Reduce(from, into, count, type, op, 0, comm_); },
+        [&](MPI_Request* request) { return MPI_Ireduce(from, into, count, type, op, 0, comm_, request); });
   }
 }
 
@@ -97,11 +98,10 @@ MPI_Request Communicator::send(const void* data, std::size_t n, MPI_Datatype typ
 }
 
 void Communicator::receive(void* data, std::size_t n, MPI_Datatype type, int from, Where where) {
-  if (patience_ == 0)
-    return check(MPI_Recv(data, static_cast<int>(n), type, from, 0, comm_, MPI_STATUS_IGNORE), "MPI_Recv", where);
-  MPI_Request request;
-  check(MPI_Irecv(data, static_cast<int>(n), type, from, 0, comm_, &request), "MPI_Irecv", where);
-  wait(request, "MPI_Irecv", where);
+  const int count = static_cast<int>(n);
+  complete(
+      "MPI_Recv", where, [&] { return MPI_Recv(data, count, type, from, 0, comm_, MPI_STATUS_IGNORE); },
+      [&](MPI_Request* request) { return MPI_Irecv(data, count, type, from, 0, comm_, request); });
 }
 
 void Communicator::all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where) {
@@ -134,7 +134,11 @@ void Communicator::all_merge(void* data, std::size_t bytes, MPI_User_function* m
 std::vector<int> Communicator::gather_counts(std::size_t n, Where where) {
   std::vector<int> counts(is_root() ? static_cast<std::size_t>(size_) : 0);
   const int count = static_cast<int>(n);
-  check(MPI_Gather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, 0, comm_), "MPI_Gather", where);
+  complete(
+      "MPI_Gather", where, [&] { return MPI_Gather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, 0, comm_); },
+      [&](MPI_Request* request) {
+        return MPI_Igather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, 0, comm_, request);
+      });
   return counts;
 }
 
@@ -142,8 +146,13 @@ void Communicator::gather(const void* data, std::size_t n, MPI_Datatype type, vo
                           Where where) {
   std::vector<int> offsets(counts.size(), 0);
   for (std::size_t r = 1; r < counts.size(); ++r) offsets[r] = offsets[r - 1] + counts[r - 1];
-  check(MPI_Gatherv(data, static_cast<int>(n), type, all, counts.data(), offsets.data(), type, 0, comm_), "MPI_Gatherv",
-        where);
+  const int count = static_cast<int>(n);
+  complete(
+      "MPI_Gatherv", where,
+      [&] { return MPI_Gatherv(data, count, type, all, counts.data(), offsets.data(), type, 0, comm_); },
+      [&](MPI_Request* request) {
+        return MPI_Igatherv(data, count, type, all, counts.data(), offsets.data(), type, 0, comm_, request);
+      });
 }
 
 std::vector<std::string> Communicator::gather(const std::string& text, Where where) {

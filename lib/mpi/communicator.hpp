@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <string>
@@ -36,6 +37,8 @@ MPI_Datatype type_of() {
   }
 }
 
+class RollCall;
+
 class Communicator {
  public:
   explicit Communicator(MPI_Comm comm);  // works on a duplicate
@@ -48,14 +51,17 @@ class Communicator {
   bool is_root() const { return rank_ == 0; }
   MPI_Comm handle() const { return comm_; }
 
-  // From now on broadcast, reduce_sum, finish, receive and all_merge wait no longer than so many seconds (0: for ever)
-  // for the other ranks; then they throw Late.
-  struct Late {};
-  void set_patience(double seconds) { patience_ = seconds; }
+  // From now on every call asks it while it waits, until it is taken away (null).
+  void set_roll_call(RollCall* roll_call) { roll_call_ = roll_call; }
 
   // Some of its ranks are gone: nothing collective may be done any more, not even at the end.
-  void abandon() { abandoned_ = true; }
+  // If others do not know of it, the job has to be ended with an exit code when all has been said.
+  void abandon(std::optional<int> end_job_with = {}) {
+    abandoned_ = true;
+    end_job_with_ = end_job_with;
+  }
   bool abandoned() const { return abandoned_; }
+  std::optional<int> end_job_with() const { return end_job_with_; }
 
   // From rank 0 to all, in place.
   template <class T>
@@ -141,13 +147,17 @@ class Communicator {
               Where where);
   std::vector<int> gather_counts(std::size_t n, Where where);
   void wait(MPI_Request& request, const char* call, Where where) const;  // gives its core away meanwhile
+  // One of two forms of a call: one that only returns when it is done, or one that can be waited for.
+  template <class Blocking, class Nonblocking>
+  void complete(const char* call, Where where, Blocking blocking, Nonblocking nonblocking) const;
   void check(int result, const char* call, Where where) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
-  double patience_ = 0.0;
+  RollCall* roll_call_ = nullptr;
   bool abandoned_ = false;
+  std::optional<int> end_job_with_;
 };
 
 // Runs `work`, which makes no MPI call, on every rank. If it throws Error anywhere, every rank throws one

@@ -1,5 +1,6 @@
 #include "mpi/session.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 
@@ -28,10 +29,15 @@ Session::Library::~Library() {
 }
 
 Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COMM_WORLD) {}
-Session::~Session() { library_.abandoned = world_.abandoned(); }
+Session::~Session() {
+  library_.abandoned = world_.abandoned();
+  if (!world_.end_job_with()) return;
+  std::fflush(nullptr);
+  MPI_Abort(MPI_COMM_WORLD, *world_.end_job_with());
+}
 
 void Session::abort(int exit_code) {
-  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (!world_.abandoned()) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }
 

@@ -16,7 +16,7 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   Communicator& world() { return world_; }
-  [[noreturn]] void abort(int exit_code);  // ends all ranks at once
+  [[noreturn]] void abort(int exit_code);  // ends all ranks at once, or this one where the others go on without it
 
  private:
   struct Library {  // initialised before the communicator is made, finalised after it is freed

@@ -65,10 +65,10 @@ void Star::receive(int rank, std::span<std::byte> data, Tag tag, std::vector<Tra
   }
 }
 
-void Star::finish(std::vector<Transfer>& transfers) {
+void Star::finish(std::vector<Transfer>& transfers, int deadlines) {
   Polling polling;
   while (!transfers.empty()) {
-    const bool late = polling.seconds() > deadline_;
+    const bool late = polling.seconds() > deadlines * deadline_;
     std::erase_if(transfers, [&](Transfer& t) {
       int done = 0;
       if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || (done == 0 && late)) {
@@ -85,6 +85,14 @@ void Star::finish(std::vector<Transfer>& transfers) {
   }
 }
 
+void Star::finish_into(std::vector<std::byte>& room, std::vector<Transfer>& transfers, int deadlines) {
+  const std::size_t lost = lost_.size();
+  finish(transfers, deadlines);
+  if (lost_.size() == lost) return;
+  rooms_of_lost_.push_back(std::move(room));
+  room = rooms_of_lost_.back();
+}
+
 void Star::wait(std::vector<Transfer>& transfers) {
   Polling polling;
   for (Transfer& t : transfers) {
@@ -93,9 +101,10 @@ void Star::wait(std::vector<Transfer>& transfers) {
         fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
       if (done != 0) break;
       int leave = 0;
-      if (MPI_Test(&leave_, &leave, MPI_STATUS_IGNORE) == MPI_SUCCESS && leave != 0)
-        fail(ExitCode::stopped, "rank 0 goes on without rank {}, which kept it waiting for more than {:g} s",
-             comm_.rank(), deadline_);
+      if (MPI_Test(&leave_, &leave, MPI_STATUS_IGNORE) != MPI_SUCCESS || leave == 0) continue;
+      comm_.abandon();
+      fail(ExitCode::stopped, "rank 0 goes on without rank {}, which kept it waiting for more than {:g} s",
+           comm_.rank(), deadline_);
     }
   }
   transfers.clear();
@@ -127,14 +136,14 @@ void Star::broadcast(std::span<std::byte> data) {
   }
 }
 
-void Star::all_merge(std::span<std::byte> value, MPI_User_function* merge) {
+void Star::all_merge(std::span<std::byte> value, MPI_User_function* merge, int deadlines) {
   std::vector<Transfer> transfers;
   if (comm_.is_root()) {
     const std::vector<int> ranks = present();
     std::vector<std::byte> said(ranks.size() * value.size());
     const auto of = [&](std::size_t i) { return std::span(said).subspan(i * value.size(), value.size()); };
     for (std::size_t i = 0; i < ranks.size(); ++i) receive(ranks[i], of(i), kUp, transfers);
-    finish(transfers);
+    finish_into(said, transfers, deadlines);
     for (std::size_t i = 0; i < ranks.size(); ++i) {
       int one = 1;
       if (present_[static_cast<std::size_t>(ranks[i])]) merge(of(i).data(), value.data(), &one, nullptr);
@@ -152,11 +161,12 @@ void Star::reduce_sum(std::span<std::int64_t> values) {
     send(0, std::as_bytes(values), kUp, transfers);
     return wait(transfers);
   }
-  std::vector<std::int64_t> part(values.size());
+  std::vector<std::byte> room(values.size_bytes());
   for (const int rank : present()) {
-    receive(rank, std::as_writable_bytes(std::span(part)), kUp, transfers);
-    finish(transfers);
-    for (std::size_t j = 0; j < part.size(); ++j) values[j] += part[j];
+    receive(rank, room, kUp, transfers);
+    finish_into(room, transfers);
+    const auto* part = reinterpret_cast<const std::int64_t*>(room.data());
+    for (std::size_t j = 0; j < values.size(); ++j) values[j] += part[j];
   }
 }
 

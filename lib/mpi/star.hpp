@@ -20,8 +20,9 @@ class Star {
 
   // From rank 0 to all that are left.
   void broadcast(std::span<std::byte> data);
-  // Merges what all that are left have to say, and tells them. Those who do not say it in time are lost.
-  void all_merge(std::span<std::byte> value, MPI_User_function* merge);
+  // Merges what all that are left have to say, and tells them. Those who do not say it within so many deadlines are
+  // lost.
+  void all_merge(std::span<std::byte> value, MPI_User_function* merge, int deadlines = 1);
   // Element-wise sum, on rank 0. It is wrong if anybody was lost on the way.
   void reduce_sum(std::span<std::int64_t> values);
 
@@ -43,8 +44,10 @@ class Star {
   std::vector<int> present() const;  // the participants that are left
   void send(int rank, std::span<const std::byte> data, Tag tag, std::vector<Transfer>& transfers);
   void receive(int rank, std::span<std::byte> data, Tag tag, std::vector<Transfer>& transfers);
-  void finish(std::vector<Transfer>& transfers);  // on rank 0: within the deadline, or the rank is lost
-  void wait(std::vector<Transfer>& transfers);    // on a participant: for rank 0; leaves the program when told to
+  void finish(std::vector<Transfer>& transfers, int deadlines = 1);  // on rank 0: in time, or the rank is lost
+  // finish() of what goes into `room`, which is kept if somebody was lost: MPI may yet write there.
+  void finish_into(std::vector<std::byte>& room, std::vector<Transfer>& transfers, int deadlines = 1);
+  void wait(std::vector<Transfer>& transfers);  // on a participant: for rank 0; leaves the program when told to
   void lose(int rank);
 
   Communicator& comm_;
@@ -52,6 +55,7 @@ class Star {
   std::vector<Process> processes_;  // of each rank, on rank 0
   std::vector<bool> present_;
   std::vector<int> lost_;
+  std::vector<std::vector<std::byte>> rooms_of_lost_;
   MPI_Request leave_ = MPI_REQUEST_NULL;  // on a participant: that it is no longer wanted
 };
 
