@@ -34,7 +34,7 @@ Star::Star(Communicator& comm, double deadline)
   me.pid = getpid();
   const std::vector<char> all = comm.gather(std::span(reinterpret_cast<const char*>(&me), sizeof me));
   processes_.resize(all.size() / sizeof me);
-  std::memcpy(static_cast<void*>(processes_.data()), all.data(), all.size());
+  if (comm.is_root()) std::memcpy(static_cast<void*>(processes_.data()), all.data(), all.size());
   if (!comm.is_root()) MPI_Irecv(nullptr, 0, MPI_BYTE, 0, kLeave, comm.handle(), &leave_);
 }
 

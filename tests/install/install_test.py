@@ -40,6 +40,8 @@ class Install(unittest.TestCase):
             cache = (pathlib.Path(BUILD) / "CMakeCache.txt").read_text()
             flags = re.search(r"^FEDMPI_SANITIZE:\w+=(\w*)", cache, re.MULTILINE)[1]
             flags = {"": "", "address": "-fsanitize=address,undefined", "thread": "-fsanitize=thread"}[flags]
+            if re.search(r"^FEDMPI_COVERAGE:\w+=ON", cache, re.MULTILINE):
+                flags += " --coverage"
             run("cmake", "-S", CONSUMER, "-B", work / "build", f"-DCMAKE_PREFIX_PATH={work / 'prefix'}",
                 f"-DCMAKE_CXX_FLAGS={flags}")
             run("cmake", "--build", work / "build")

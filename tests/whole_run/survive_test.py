@@ -14,7 +14,7 @@ import h5py
 import numpy
 import support
 
-OPTIONS = {"federation.rounds": 1200, "client.epochs": 3, "federation.seed": 5, "eval.every": 0, "run.checkpoint-every": 100}
+OPTIONS = {"federation.rounds": 500, "client.epochs": 3, "federation.seed": 5, "eval.every": 0, "run.checkpoint-every": 100}
 SURVIVE = {"federation.survive": "on", "federation.deadline": 2}
 
 
@@ -70,11 +70,11 @@ class Losing(support.WholeRun):
             self.wait_for_round(run, at)
             self.hit(run, rank, number)
             at = len(self.rows()) + 5
-        ended = run.wait(60)
+        ended = run.wait(2 * support.TIMEOUT)
         self.assertEqual(ended.code, support.DONE, str(ended))
-        self.assertIn("all 1200 rounds done", ended.out)
+        self.assertIn("all 500 rounds done", ended.out)
         rows = self.rows()
-        self.assertEqual([int(r["round"]) for r in rows], list(range(1201)))
+        self.assertEqual([int(r["round"]) for r in rows], list(range(501)))
         self.assertGreater(sum(int(r["lost"]) for r in rows), 0)
         for rank, _ in signals:
             self.assertRegex(self.events(), rf"rank {rank} did not answer in round \d+; it hosted client 0 of ")
@@ -96,7 +96,7 @@ class Losing(support.WholeRun):
         for file in self.shards.glob("shard-*.h5"):
             file.unlink()
         self.hit(run, 4, signal.SIGKILL)
-        ended = run.wait(60)
+        ended = run.wait(2 * support.TIMEOUT)
         self.assertEqual(ended.code, support.DONE, str(ended))
         lost = int(self.rows()[-1]["lost"])
         self.assertGreater(lost, 0)
