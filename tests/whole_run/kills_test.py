@@ -126,7 +126,7 @@ class Kills(support.WholeRun):
                     os.kill(pid, signal.SIGTERM)
                 begun = time.monotonic()
                 while set(victims) & set(started.ranks()):
-                    self.assertLess(time.monotonic() - begun, 1)
+                    self.assertLess(time.monotonic() - begun, 5)
                     time.sleep(0.005)
                 self.assert_gone(started)
                 started.wait()
