@@ -106,11 +106,12 @@ void Cluster::receive_sum(std::span<std::int64_t> block) {
   star_->reduce_sum(block);
 }
 
-void Cluster::wait(Doorbell& bell, std::uint32_t count, Polling& waiting) const {
+void Cluster::wait(Doorbell& bell, std::uint32_t count) const {
   if (!roll_call_) {
     bell.wait(count, looks_);
     return;
   }
+  Polling waiting;
   while (!bell.wait(count, looks_, std::chrono::steady_clock::now() + kBetweenLooksAtRoll))
     roll_call_->meanwhile(waiting);
 }
@@ -129,8 +130,7 @@ void Cluster::arrive(const void* data, std::size_t bytes) {
     mine.bell.ring();
     return;
   }
-  Polling waiting;
-  for (std::size_t m = 1; m < boards_.size(); ++m) wait(boards_[m]->bell, arrivals_, waiting);
+  for (std::size_t m = 1; m < boards_.size(); ++m) wait(boards_[m]->bell, arrivals_);
 }
 
 void Cluster::release(void* data, std::size_t bytes) {
@@ -142,8 +142,7 @@ void Cluster::release(void* data, std::size_t bytes) {
     if (bytes > 0) std::memcpy(notice_->payload[releases_ % 2], data, bytes);
     notice_->bell.ring();
   } else {
-    Polling waiting;
-    wait(notice_->bell, releases_, waiting);
+    wait(notice_->bell, releases_);
     if (bytes > 0) std::memcpy(data, notice_->payload[releases_ % 2], bytes);
   }
 }

@@ -18,7 +18,6 @@
 
 namespace fedmpi::mpi {
 
-class Polling;
 class RollCall;
 class SharedMemory;
 
@@ -109,7 +108,7 @@ class Cluster {
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);
   const void* said_by(int member) const;
-  void wait(Doorbell& bell, std::uint32_t count, Polling& waiting) const;
+  void wait(Doorbell& bell, std::uint32_t count) const;
 
   Communicator& comm_;
   std::unique_ptr<Communicator> node_, leaders_, senders_;  // on leaders; on leaders but rank 0
