@@ -100,9 +100,9 @@ bool parse(int argc, char** argv, Options& o) {
     }
     po::notify(given);
   } catch (const po::error& e) {
-    fail(ExitCode::usage, "fedmpi shard: {} (fedmpi shard --help lists the options)", e.what());
+    fail(ExitCode::usage, "shard: {} (fedmpi shard --help lists the options)", e.what());
   }
-  if (o.source.empty()) fail(ExitCode::usage, "fedmpi shard: expected a SOURCE such as idx:DIR, found none");
+  if (o.source.empty()) fail(ExitCode::usage, "shard: expected a SOURCE such as idx:DIR, found none");
   if (o.task == "classification")
     o.input.task = data::Task::classification;
   else if (o.task == "regression")
@@ -178,7 +178,8 @@ std::vector<data::ShardFile> plan_files(const Options& o, const data::Assignment
   auto name = assignment.names.begin();
   for (std::size_t f = 0; f < counts.size(); ++f) {
     const auto end = name + static_cast<std::ptrdiff_t>(counts[f]);
-    plan.push_back({(fs::path(o.out) / fmt::format("shard-{:0{}}.h5", f, digits)).string(), {name, end}});
+    plan.push_back(
+        {(fs::path(o.out) / fmt::format("shard-{:0{}}.h5", f, digits)).string(), {name, end}, counts.size()});
     name = end;
   }
   return plan;

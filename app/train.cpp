@@ -66,7 +66,7 @@ std::int64_t tasks_on_their_own() {
 void report(const federation::Outcome& outcome, const Progress& progress) {
   const checkpoint::Row& last = outcome.history.back();
   fmt::print("{}", chart(outcome.history, outcome.metric));
-  fmt::print("{}\n", outcome.reason);
+  fmt::print("{}{}\n", outcome.reason, outcome.code == ExitCode::done ? "" : "; --run.resume auto goes on");
   if (last.test_metric == last.test_metric)
     fmt::print("final test {} {:.4f}, test loss {:.4f} after round {}\n", outcome.metric, last.test_metric,
                last.test_loss, last.round);

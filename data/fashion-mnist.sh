@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fashion-MNIST (Debian's package dataset-fashion-mnist) as shards. Options after the directory go to fedmpi shard and
-# replace the default, 100 clients by dirichlet:0.5; FEDMPI names the program where it is not in PATH.
+# replace the default, 100 clients by dirichlet:0.5; FEDMPI names the program, else it is the one built here or in PATH.
 #   data/fashion-mnist.sh shards --clients 50 --partition iid
 set -eu
 source=/usr/share/datasets/fashion-mnist
@@ -13,4 +13,6 @@ fi
 if [ $# -eq 0 ]; then
   set -- --clients 100 --partition dirichlet:0.5
 fi
-exec "${FEDMPI:-fedmpi}" shard "idx:$source" --out "$out" "$@"
+built=$(dirname "$0")/../build/fedmpi
+if [ ! -x "$built" ]; then built=fedmpi; fi
+exec "${FEDMPI:-$built}" shard "idx:$source" --out "$out" "$@"

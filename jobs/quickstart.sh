@@ -14,7 +14,7 @@ jobs/packages.sh dataset-fashion-mnist
 if [[ ! -f build/cmake_install.cmake ]]; then
   cmake --preset release --log-level=WARNING -DFEDMPI_TESTS=OFF -DFEDMPI_BENCH=OFF >/dev/null
 fi
-echo "Building $fedmpi; the first time takes a few minutes."
+[[ -f $fedmpi ]] || echo "Building $fedmpi, which takes a few minutes."
 jobs/build.sh build fedmpi_app
 
 if [[ ! -f $run/shards/shard-00000.h5 ]]; then  # the name that fedmpi shard gives last
@@ -43,5 +43,5 @@ Try next:
   $fedmpi inspect $run/latest.h5
   $fedmpi evaluate --checkpoint $run/latest.h5 --data $run/shards/test.h5
   $launch -n $ranks $fedmpi train --config $config --federation.rounds 200  # goes on
-  python3 -c 'import h5py, pandas; print(pandas.DataFrame(h5py.File("$run/latest.h5")["history"][:]))'
+  /usr/bin/python3 -c 'import h5py, pandas; print(pandas.DataFrame(h5py.File("$run/latest.h5")["history"][:]))'  # python3-h5py, python3-pandas
 END

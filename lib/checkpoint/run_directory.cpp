@@ -73,10 +73,11 @@ std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const st
     try {
       return read(files.back());
     } catch (const Error& error) {
-      note(fmt::format("{}; trying the checkpoint before it", error.what()));
+      note(fmt::format("{}{}", error.what(), files.size() > 1 ? "; trying the checkpoint before it" : ""));
     }
   }
-  fail(ExitCode::bad_data, "run.resume: {} holds checkpoints, and none of them is whole", path_);
+  fail(ExitCode::bad_data, "run.resume: {} holds checkpoints, and none of them is whole; remove them to start anew",
+       path_);
 }
 
 void RunDirectory::write_config(const std::string& ini) const { replace_file(path_ + "/config.ini", ini); }

@@ -202,7 +202,7 @@ Clients partition(const Census& census, const std::vector<std::string>& natural_
   const Row& row = find_by_name(kRows, kind.substr(0, kind.find(':')), "--partition");
   const double argument = parse_argument(row, kind);
   if (row.method == nullptr) return take_natural(census, natural_names, options, names);
-  if (options.clients == 0) fail(ExitCode::usage, "--clients: expected a number of clients, found none");
+  if (options.clients == 0) fail(ExitCode::usage, "--clients: expected a number of clients above 0, found none");
   if (options.clients > census.examples)
     fail(ExitCode::usage, "--clients: expected at most {}, the number of examples, found {}", census.examples,
          options.clients);

@@ -20,6 +20,7 @@ class Shard {
 
   const std::string& path() const { return path_; }
   const Schema& schema() const { return schema_; }
+  std::uint64_t files() const { return files_; }  // so many shards hold all the clients; 0: it does not say
   bool classes_inferred() const { return classes_inferred_; }  // from the largest label, since none are declared
   const std::vector<std::uint64_t>& offsets() const { return offsets_; }  // first row of each client, and the end
   std::size_t clients() const { return offsets_.size() - 1; }
@@ -51,6 +52,7 @@ class Shard {
   std::string path_;
   Schema schema_;
   bool classes_inferred_ = false;
+  std::uint64_t files_ = 0;
   std::vector<std::uint64_t> offsets_;
 
  private:

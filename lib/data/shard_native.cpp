@@ -32,6 +32,7 @@ void NativeShard::read_header() {
   if (task != "classification" && task != "regression")
     file_.refuse("/", "task 'classification' or 'regression'", "'" + task + "'");
   schema_.task = task == "classification" ? Task::classification : Task::regression;
+  if (file_.has_attribute("files")) files_ = file_.integers("files")[0];
 
   const auto& shape = features_.shape();
   if (shape.size() < 2) features_.refuse("the shape [examples × features]", text_of(shape));

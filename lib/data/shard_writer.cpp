@@ -58,6 +58,7 @@ class OpenShard {
     if (classification) file_.set_integers("classes", std::vector<std::uint64_t>{schema.classes});
     const Offsets feature_shape(schema.feature_shape.begin(), schema.feature_shape.end());
     file_.set_integers("feature_shape", feature_shape);
+    if (shard.of > 0) file_.set_integers("files", std::vector<std::uint64_t>{shard.of});
 
     const auto rows = static_cast<std::size_t>(end_ - first_);
     std::vector<std::size_t> shape = schema.feature_shape;

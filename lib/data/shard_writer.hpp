@@ -19,6 +19,7 @@ namespace fedmpi::data {
 struct ShardFile {
   std::string path;
   std::vector<std::string> clients;  // their names; at least one
+  std::uint64_t of = 0;              // so many files hold all the clients; 0 = not said
 };
 
 // The number of consecutive clients that each of `files` files gets so that they hold about equally many

@@ -59,9 +59,10 @@ std::vector<Option> Config::options() {
       {"federation.threads", &federation.threads, "clients that a rank trains at once"},
       {"federation.bad-update", &federation.bad_update, "a client whose update is not finite: abort, drop"},
       {"federation.deadline", &federation.deadline,
-       "seconds that a rank may keep the others waiting before the run stops, naming it; 0 = any"},
+       "seconds that a participant may keep rank 0 waiting before the run stops, naming it; 0 = any"},
       {"federation.survive", &federation.survive,
-       "go on without participants that die or miss the deadline; others load their clients, within ten deadlines"},
+       "go on without participants that die or miss the deadline, others taking their clients over (in ten "
+       "deadlines); with aggregate.kind mean and eval.clients off"},
       {"eval.every", &eval.every, "rounds between evaluations; 0 = only at the end"},
       {"eval.clients", &eval.clients, "evaluate on every client's own examples too"},
       {"stop.target", &stop.target, "stop at this accuracy (or, in regression, RMSE); 0 = never"},
@@ -74,7 +75,8 @@ std::vector<Option> Config::options() {
       {"run.checkpoint-every", &run.checkpoint_every, "rounds between checkpoints; 0 = only at the end"},
       {"run.keep", &run.keep, "checkpoints to keep, at least 2"},
       {"run.resume", &run.resume,
-       one_of("go on from a checkpoint", "auto (the newest valid one, if any), no, or a file")},
+       one_of("go on from a checkpoint",
+              "auto (the newest whole one; with none at all, from the start), no, or a file")},
       {"run.allow", &run.allow, "options, separated by commas, that may differ when a run goes on"},
       {"run.shared-memory", &run.shared_memory, "ranks of one node exchange vectors in memory that they share"},
   };
@@ -85,14 +87,17 @@ namespace {
 const Option& find_option(const std::vector<Option>& options, std::string_view name, std::string_view where) {
   const auto found = std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == name; });
   if (found != options.end()) return *found;
-  // The known names of the section; without such a section, the sections.
+  // The known names of the section; without such a section, how names are made.
   const std::string_view section = name.substr(0, name.find('.') + 1);
   std::vector<std::string> known;
   for (const Option& o : options)
     if (!section.empty() && o.name.starts_with(section)) known.push_back(o.name);
-  if (known.empty())
+  if (known.empty()) {
     for (const Option& o : options)
       if (const auto s = o.name.substr(0, o.name.find('.')); known.empty() || known.back() != s) known.push_back(s);
+    fail(ExitCode::usage, "{}'{}' is not known; expected section.key, the sections are {}", where, name,
+         fmt::join(known, ", "));
+  }
   fail(ExitCode::usage, "{}'{}' is not known; known are {}", where, name, fmt::join(known, ", "));
 }
 

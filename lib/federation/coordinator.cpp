@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <ctime>
+#include <filesystem>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -74,13 +75,19 @@ void Coordinator::resume() {
   if (from == "auto") {
     if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
   } else {
+    if (!std::filesystem::exists(from))
+      fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'", from);
     restore(checkpoint::read(from));
     if (!present.empty() && checkpoint::round_of(present.back()) > state_.round)
       fail(ExitCode::cannot_create,
            "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
            config_.run.dir, state_.round, from);
   }
-  if (!state_.history.empty() || state_.round > 0) note(fmt::format("going on after round {}", state_.round));
+  if (!state_.history.empty() || state_.round > 0) {
+    const bool rounds_left = state_.round < static_cast<std::uint64_t>(config_.federation.rounds);
+    note(rounds_left ? fmt::format("going on after round {}", state_.round)
+                     : fmt::format("round {} is done already", state_.round));
+  }
 }
 
 void Coordinator::restore(checkpoint::Checkpoint before) {

@@ -45,17 +45,18 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
       "data         {} clients, {} examples in {} {}{}; test shard {}\n"
       "ranks        {} {}, {} to {} examples each; {} {}\n"
       "model        {}, {} parameters\n"
-      "round        {:.6g} of {} clients ({}); {} down and {} up per participant\n"
+      "round        {}{:.6g} of {} clients ({}{}); {} down and {} up per participant\n"
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
       roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
       roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "",
       roster.test_rows > 0 ? fmt::format("of {} examples", roster.test_rows) : "none", participants(comm),
       participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
-      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(), cohort,
-      roster.clients, config.federation.sampling, bytes_text(d * sizeof(float)),
-      bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory), bytes_text(d * sizeof(float) + 16384), states,
-      config.run.dir);
+      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(),
+      config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
+      static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
+      bytes_text(d * sizeof(float)), bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory),
+      bytes_text(d * sizeof(float) + 16384), states, config.run.dir);
 }
 
 }  // namespace fedmpi::federation

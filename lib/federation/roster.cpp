@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <numeric>
 
@@ -29,12 +30,13 @@ struct Header {
   std::uint64_t file = 0;
   Schema schema;
   bool classes_inferred = false;
+  std::uint64_t files = 0;           // that hold all the clients; 0: it does not say
   std::uint64_t row_bytes = 0;       // of an example in memory
   std::vector<std::uint64_t> sizes;  // examples of each client
 
   void append_to(std::vector<std::uint64_t>& words) const {
     words.insert(words.end(), {file, schema.task == Task::regression ? 1u : 0u, schema.classes, schema.targets,
-                               classes_inferred ? 1u : 0u, schema.feature_shape.size()});
+                               classes_inferred ? 1u : 0u, files, schema.feature_shape.size()});
     words.insert(words.end(), schema.feature_shape.begin(), schema.feature_shape.end());
     words.insert(words.end(), {row_bytes, sizes.size()});
     words.insert(words.end(), sizes.begin(), sizes.end());
@@ -46,6 +48,7 @@ struct Header {
     h.schema.classes = *at++;
     h.schema.targets = *at++;
     h.classes_inferred = *at++ == 1;
+    h.files = *at++;
     const std::uint64_t dimensions = *at++;
     h.schema.feature_shape.assign(at, at + dimensions);
     at += dimensions;
@@ -66,7 +69,7 @@ std::string text_of(const Schema& s) {
 Header header_of(const Shard& shard, std::uint64_t file) {
   const Schema& s = shard.schema();
   const std::size_t label = s.task == Task::classification ? sizeof(std::int32_t) : s.targets * sizeof(float);
-  Header h{file, s, shard.classes_inferred(), s.row_bytes() + label, {}};
+  Header h{file, s, shard.classes_inferred(), shard.files(), s.row_bytes() + label, {}};
   for (std::size_t c = 0; c < shard.clients(); ++c) h.sizes.push_back(shard.offsets()[c + 1] - shard.offsets()[c]);
   return h;
 }
@@ -88,6 +91,15 @@ Schema common_schema(std::vector<Header>& headers, const std::vector<std::string
   }
   if (!offenders.empty()) fail(ExitCode::bad_data, "{}", fmt::join(offenders, "\n"));
   return first;
+}
+
+// A directory that holds fewer shards than were made, as those that are there say.
+void refuse_missing(const std::vector<Header>& headers, const std::string& directory) {
+  std::uint64_t files = 0;
+  for (const Header& h : headers) files = std::max(files, h.files);
+  if (std::filesystem::is_directory(directory) && headers.size() < files)
+    fail(ExitCode::bad_data, "data.shards: expected {} shards in {}, found {}; a pattern takes the files as they are",
+         files, directory, headers.size());
 }
 
 void broadcast_list(mpi::Communicator& comm, std::vector<std::uint64_t>& words) {
@@ -132,7 +144,7 @@ std::vector<std::uint64_t> assign_files(mpi::Communicator& comm, const std::vect
 
 // Rank 0 receives every file's header.
 std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<std::string>& files,
-                                   const std::vector<std::uint64_t>& owners) {
+                                   const std::vector<std::uint64_t>& owners, const std::string& shards) {
   std::vector<std::uint64_t> words;
   mpi::collectively(comm, [&] {
     const int me = participant_index(comm);
@@ -151,6 +163,7 @@ std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<st
   std::vector<Header> headers;
   for (const std::uint64_t* at = all.data(); at != all.data() + all.size();) headers.push_back(Header::take_from(at));
   std::sort(headers.begin(), headers.end(), [](const Header& a, const Header& b) { return a.file < b.file; });
+  mpi::collectively(comm, [&] { refuse_missing(headers, shards); });
   return headers;
 }
 
@@ -272,13 +285,16 @@ std::string Roster::describe(data::ClientId id) const {
 }
 
 std::string Roster::clients_of(std::uint64_t participant) const {
-  std::vector<std::string> runs;
+  std::map<std::size_t, std::vector<std::string>> runs;  // by file
   for (const Unit& u : units)
     if (u.participant == participant)
-      runs.push_back(u.clients == 1 ? fmt::format("client {} of {}", u.first_client, files[u.file])
-                                    : fmt::format("clients {} to {} of {}", u.first_client,
-                                                  u.first_client + u.clients - 1, files[u.file]));
-  return fmt::format("{}", fmt::join(runs, ", "));
+      runs[u.file].push_back(u.clients == 1
+                                 ? fmt::format("client {}", u.first_client)
+                                 : fmt::format("clients {} to {}", u.first_client, u.first_client + u.clients - 1));
+  std::vector<std::string> texts;
+  for (const auto& [file, of_file] : runs)
+    texts.push_back(fmt::format("{} of {}", fmt::join(of_file, ", "), files[file]));
+  return fmt::format("{}", fmt::join(texts, "; "));
 }
 
 std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<const std::uint64_t> left, int me) {
@@ -304,7 +320,7 @@ Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_ba
   roster.budget = budget;
   roster.files = agree_on_files(comm, shards);
   const std::vector<std::uint64_t> owners = assign_files(comm, roster.files);
-  place_clients(comm, roster, gather_headers(comm, roster.files, owners), owners);
+  place_clients(comm, roster, gather_headers(comm, roster.files, owners, shards), owners);
   load_my_clients(comm, roster);
   survey(comm, roster);
   return roster;

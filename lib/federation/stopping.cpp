@@ -78,7 +78,8 @@ void Clock::record_earlier(const checkpoint::Row& row) { checkpoint_ = std::max(
 
 std::optional<Stop> Clock::stop(double elapsed) const {
   if (elapsed + 2.0 * (round_ + checkpoint_) <= limit_) return std::nullopt;
-  return Stop{fmt::format("time limit: {:.1f} of {:.1f} minutes used", elapsed / 60.0, limit_ / 60.0), false};
+  return Stop{fmt::format("time limit: {:.1f} s of {:.1f} s used, and two more rounds might not fit", elapsed, limit_),
+              false};
 }
 
 void catch_preemption() {

@@ -35,6 +35,10 @@ Star::Star(Communicator& comm, double deadline)
   const std::vector<char> all = comm.gather(std::span(reinterpret_cast<const char*>(&me), sizeof me));
   processes_.resize(all.size() / sizeof me);
   if (comm.is_root()) std::memcpy(static_cast<void*>(processes_.data()), all.data(), all.size());
+  Process root = me;
+  comm.broadcast_struct(root);
+  const bool seen = std::strcmp(root.host, me.host) == 0 && kill(static_cast<pid_t>(root.pid), 0) == 0;
+  if (!comm.is_root() && seen) root_ = root.pid;
   if (!comm.is_root()) MPI_Irecv(nullptr, 0, MPI_BYTE, 0, kLeave, comm.handle(), &leave_);
 }
 
@@ -97,7 +101,9 @@ void Star::wait(std::vector<Transfer>& transfers) {
   Polling polling;
   for (Transfer& t : transfers) {
     for (int done = 0;; polling.pause()) {
-      if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+      // Between processes of one host MPI does not notice a death.
+      const bool dead = root_ != 0 && kill(static_cast<pid_t>(root_), 0) != 0;
+      if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || (dead && done == 0))
         fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
       if (done != 0) break;
       int leave = 0;

@@ -38,6 +38,18 @@ class Misfits(Faults):
         support.write_shard(self.whole / VICTIM, np.zeros((ROWS, WIDTH), "f4"), np.zeros((ROWS, 1), "f4"), SIZES)
         self.assert_all_named(["shard-1.h5"], "3 classes", "regression")
 
+    def test_a_shard_that_is_not_there(self):
+        """The first, one between others, or the last of those that were made."""
+        for number in (0, 2, 4):
+            with self.subTest(number=number):
+                shards = self.shard("synthetic:1,1", name=f"without-{number}", clients=5, files="client")
+                (shards / f"shard-{number:05}.h5").unlink()
+                for ranks in (0, 3):
+                    ended = self.fedmpi("train", "--run.dir", self.folder / "run", "--data.shards", shards, ranks=ranks,
+                                        code=support.BAD_DATA)
+                    self.assertRegex(ended.err, "data.shards: expected .*, found (none|4); a pattern takes the files")
+                self.train(f"run-{number}", {"data.shards": shards / "shard-*.h5", "federation.rounds": 1})
+
     def test_every_broken_shard_is_named(self):
         for name in ("shard-0.h5", "shard-2.h5"):
             (self.whole / "shards" / name).write_text("nothing")

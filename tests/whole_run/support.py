@@ -23,7 +23,8 @@ import numpy as np
 
 PROGRAM = os.environ.get("FEDMPI", "")
 LAUNCHER = os.environ.get("MPIEXEC", "mpirun")
-TIMEOUT = 30 * float(os.environ.get("FEDMPI_SLOWER", "1"))  # seconds; a build with sanitizers is slower
+SLOWER = float(os.environ.get("FEDMPI_SLOWER", "1"))  # so many times, a build with sanitizers
+TIMEOUT = 30 * SLOWER  # seconds
 
 # Open MPI refuses to start as root without these.
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")

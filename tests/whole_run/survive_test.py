@@ -103,6 +103,13 @@ class Losing(support.WholeRun):
         self.assertEqual(int(self.rows()[-1]["clients"]), 18 - lost)
         self.assertIn(f"{lost} of its clients cannot be read by the other participants", self.events())
 
+    def test_the_aggregator_dies(self):
+        """Then the job ends too, although its launcher would let it live."""
+        run = self.start(4, recovering(), **SURVIVE)
+        self.wait_for_round(run, 3)
+        self.hit(run, 0, signal.SIGKILL)
+        self.assertIn("rank 0 is gone; the last checkpoint is intact", run.wait().err)
+
     def test_nobody_is_left(self):
         run = self.start(2, recovering(), **SURVIVE)
         self.wait_for_round(run, 3)
