@@ -21,7 +21,7 @@
 #include "base/error.hpp"
 
 #ifdef FEDMPI_COVERAGE
-#include <gcov.h>
+extern "C" void __gcov_dump();
 #endif
 
 namespace fedmpi::hdf5 {
