@@ -178,6 +178,14 @@ TEST_F(CheckpointFile, RefusesOtherFiles) {
   expect_error(ExitCode::bad_data, {path_, "fedmpi-checkpoint", "fedmpi-shard"}, [&] { read(path_); });
 }
 
+TEST_F(CheckpointFile, RefusesAnotherVersion) {
+  hdf5::File file = hdf5::File::create(path_);
+  file.set_text("format", "fedmpi-checkpoint");
+  file.set_integers("version", std::vector<std::uint64_t>{7});
+  file.close();
+  expect_error(ExitCode::bad_data, {path_, "version 2", "found 7"}, [&] { read(path_); });
+}
+
 TEST_F(CheckpointFile, LeavesNothingBehindWhereItCannotBeWritten) {
   const std::string missing = directory_ / "missing/checkpoint.h5";
   expect_error(ExitCode::cannot_create, {missing}, [&] { write(example(), missing); });
