@@ -50,6 +50,14 @@ TEST_F(Run, MakesItsDirectoryAndLeavesNoneThatWasNotUsed) {
   EXPECT_EQ(newest(), std::nullopt);
 }
 
+TEST_F(Run, MayBeNamedFromTheWorkingDirectory) {
+  const fs::path before = fs::current_path();
+  fs::current_path(directory_ / ".");
+  { const RunDirectory run("near/by", 2); }
+  EXPECT_TRUE(fs::is_empty("."));
+  fs::current_path(before);
+}
+
 TEST_F(Run, RefusesWhatCannotBeADirectory) {
   write_file(directory_ / "file", "");
   expect_error(ExitCode::cannot_create, {"run.dir", directory_ / "file/run"},
