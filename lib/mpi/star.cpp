@@ -15,6 +15,7 @@ namespace fedmpi::mpi {
 
 namespace {
 
+constexpr double kLastWords = 0.5;                    // seconds
 constexpr std::size_t kBlock = std::size_t{1} << 28;  // bytes per message: no count outgrows an int
 
 // Only a process of this very program: the number may be somebody else's by now.
@@ -98,11 +99,12 @@ void Star::finish_into(std::vector<std::byte>& room, std::vector<Transfer>& tran
 }
 
 void Star::wait(std::vector<Transfer>& transfers) {
-  Polling polling;
+  Polling polling, alive;
   for (Transfer& t : transfers) {
     for (int done = 0;; polling.pause()) {
-      // Between processes of one host MPI does not notice a death.
-      const bool dead = root_ != 0 && kill(static_cast<pid_t>(root_), 0) != 0;
+      // Between processes of one host MPI does not notice a death. What rank 0 has sent before has time to arrive.
+      if (root_ == 0 || kill(static_cast<pid_t>(root_), 0) == 0) alive = {};
+      const bool dead = alive.seconds() > kLastWords;
       if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || (dead && done == 0))
         fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
       if (done != 0) break;
