@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/magnitude.hpp"
 #include "base/names.hpp"
+#include "base/options.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
 #include "data/import/libsvm.hpp"
@@ -117,6 +118,16 @@ void fuzz_ini(std::string_view input) {
   config.check();
 }
 
+// Whether it asks for so much, but not too much, that to generate it would take longer than to parse it.
+bool asks_for_much(std::string_view specification) {
+  std::size_t digits = 0;
+  for (const char c : specification) {
+    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+    if (digits > 2) return true;
+  }
+  return false;
+}
+
 // Lines: a partition, a source, widths of layers.
 void fuzz_specifications(std::string_view input) {
   const std::string partition(take(input, '\n')), source(take(input, '\n')), hidden(input);
@@ -133,12 +144,12 @@ void fuzz_specifications(std::string_view input) {
     require(error.code() == ExitCode::usage, "a bad partition is an error of usage");
   }
   if (source.starts_with("synthetic") || source.starts_with("linear")) try {
-      if (source.size() < 60) read(*data::open_source(source, {}).train, 10);
+      if (!asks_for_much(source)) read(*data::open_source(source, {}).train, 10);
     } catch (const Error& error) {
       require(error.code() == ExitCode::usage, "a bad source is an error of usage");
     }
   federation::Config config;
-  config.apply({"--model.hidden", hidden});
+  Option{"model.hidden", &config.model.hidden, ""}.set(hidden);
   for (const std::size_t width : config.model.hidden)
     if (width > 100) return;
   data::Schema schema;
