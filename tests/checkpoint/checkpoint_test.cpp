@@ -170,6 +170,38 @@ TEST_F(CheckpointFile, IsNotBelievedWithOthersWeights) {
   expect_error(ExitCode::bad_data, {path_, "digest"}, [&] { read(path_); });
 }
 
+TEST_F(CheckpointFile, RefusesTensorsOfOtherShapes) {
+  const std::array<hsize_t, 3> cube = {1, 2, 1};
+  for (const int dimensions : {0, 3}) {
+    fs::remove(path_);
+    write(example(), path_);
+    {
+      const hdf5::Handle file(H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+      ASSERT_GE(H5Ldelete(file.get(), "/model/dense_1/bias", H5P_DEFAULT), 0);
+      const hdf5::Handle space(
+          dimensions == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(dimensions, cube.data(), nullptr), H5Sclose);
+      const hdf5::Handle bias(H5Dcreate2(file.get(), "/model/dense_1/bias", H5T_NATIVE_FLOAT, space.get(), H5P_DEFAULT,
+                                         H5P_DEFAULT, H5P_DEFAULT),
+                              H5Dclose);
+      const std::array<float, 2> values = {1, 2};
+      ASSERT_GE(H5Dwrite(bias.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
+    }
+    expect_error(ExitCode::bad_data, {path_, "/model/dense_1/bias", "one or two dimensions"}, [&] { read(path_); });
+  }
+}
+
+// What could not be read back is not left behind as a checkpoint.
+TEST_F(CheckpointFile, IsNotWrittenWithoutAHistoryOrWithNamesThatRunTogether) {
+  Checkpoint c = example();
+  c.history.clear();
+  expect_error(ExitCode::io, {path_, "/history", "a row at least"}, [&] { write(c, path_); });
+  c = example();
+  c.layout.add("two words", "bias", {3});
+  c.parameters.resize(c.layout.size());
+  expect_error(ExitCode::io, {path_, "/model", "layer/tensor names"}, [&] { write(c, path_); });
+  EXPECT_EQ(files(), std::set<std::string>{});
+}
+
 TEST_F(CheckpointFile, RefusesOtherFiles) {
   expect_error(ExitCode::bad_data, {path_}, [&] { read(path_); });
   hdf5::File file = hdf5::File::create(path_);
