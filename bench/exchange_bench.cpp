@@ -55,11 +55,18 @@ double peak_resident() {
   return peak;
 }
 
-// One update of each participant; `kind` is an aggregator.
+std::int64_t asked_for(const char* variable, std::int64_t otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr ? std::atoll(value) : otherwise;
+}
+
+// One update of each participant, or as many as FEDMPI_BENCH_UPDATES says; `kind` is an aggregator.
 void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind, bool shared_memory) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
   mpi::Cluster cluster(comm, shared_memory);
   const bool trains = comm.size() == 1 || !comm.is_root();
+  const std::int64_t updates = asked_for("FEDMPI_BENCH_UPDATES", 1);
+  const double weight = 1.0 / static_cast<double>(updates * std::max(1, comm.size() - 1));
   const auto exchange = aggregate::make_exchange(aggregate::kind({.kind = kind}), d, {comm, cluster, trains ? 1u : 0u});
   const mpi::Shared<float> weights(cluster, cluster.leads() ? d : 0);
   std::span<float> result;
@@ -73,10 +80,15 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
         exchange->set_exponent(secure::kFirstExponent);
         if (!trains) return;
         std::fill_n(exchange->room(0).begin(), d, 0.5F);
-        exchange->take(0, 1.0 / std::max(1, comm.size() - 1));
+        exchange->take(0, weight);
       },
       [&] {
         cluster.broadcast(order, weights.of(0));
+        for (std::int64_t u = 1; trains && u < updates; ++u) {
+          exchange->room(0);  // the last update gives way to the next, which is the same
+          exchange->take(0, weight);
+        }
+        if (updates > 1) cluster.arrive();  // rank 0 waits for them
         result = exchange->deliver(1.0);
       });
   if (comm.is_root() && std::abs(result[d / 2] - 0.5F) > 1e-6F) state.SkipWithError("the sum is wrong");
@@ -108,9 +120,8 @@ void raw(benchmark::State& state, mpi::Communicator& comm) {
 int main(int argc, char** argv) {
   mpi::Session session(argc, argv);
   mpi::Communicator& comm = session.world();
-  const char* asked = std::getenv("FEDMPI_BENCH_PARAMETERS");  // another number than those of the table
   std::vector<std::int64_t> sizes = {7'850, 100'000, 1'000'000, 10'000'000};
-  if (asked != nullptr) sizes = {std::atoll(asked)};
+  if (const std::int64_t asked = asked_for("FEDMPI_BENCH_PARAMETERS", 0)) sizes = {asked};
   for (const std::int64_t d : sizes) {
     const std::int64_t iterations = std::clamp<std::int64_t>(100'000'000 / d, 3, 2000);
     const auto add = [&](const char* name, auto run) {

@@ -1,10 +1,12 @@
 // The exact sum. Each thread's last update stays a float vector in memory that the node shares; those before it are
-// encoded into the rank's sum when their room is needed again. So a participant with one client a round never holds a
-// 64-bit vector, and at the end the node's members add up a slice of the coordinates each, straight from where the
-// updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while the next is added up.
+// encoded into a sum when their room is needed again: one for each thread, since threads that share one drag it from
+// core to core; fewer where vectors are so long that memory is dearer. So a participant with one client a round never
+// holds a 64-bit vector, and at the end the node's members add up a slice of the coordinates each, straight from where
+// the updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while the next is added up.
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <deque>
 #include <utility>
 
 #include "aggregate/block_locks.hpp"
@@ -21,16 +23,21 @@ constexpr std::size_t kTile = std::size_t{1}
                               << 10;  // coordinates summed at once: 8 KiB, well inside the first-level cache
 constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer are not worth waking another rank for
 constexpr std::size_t kStage = std::size_t{1} << 16;  // coordinates that travel between nodes in one call
+constexpr std::size_t kSums = std::size_t{1} << 26;   // bytes of a rank's sums, if there is to be more than one
 
 std::size_t up_to_line(std::size_t n) { return (n + 15) / 16 * 16; }  // floats in 64 bytes
 
-// What a rank tells its node about its updates: threads + 1 numbers.
+std::size_t sums_for(std::size_t threads, std::size_t parameters) {
+  return std::min(threads, std::max<std::size_t>(1, kSums / (parameters * sizeof(std::int64_t))));
+}
+
+// What a rank tells its node about its updates: two numbers for each of its threads.
 struct Shares {
   std::span<double> of;
 
-  double& thread(std::size_t t) const { return of[t + 1]; }  // the weight of the update in its room, 0 without one
-  std::size_t threads() const { return of.empty() ? 0 : of.size() - 1; }
-  double& sum() const { return of[0]; }  // 1 if the rank's sum holds something
+  std::size_t threads() const { return of.size() / 2; }
+  double& room(std::size_t thread) const { return of[thread]; }   // the weight of the update there, 0 without one
+  double& sum(std::size_t i) const { return of[threads() + i]; }  // 1 if it holds something
 };
 
 class ExactExchange : public Exchange {
@@ -41,26 +48,26 @@ class ExactExchange : public Exchange {
         cluster_(place.cluster),
         result_(cluster_, cluster_.is_root() ? parameters : 0),
         rooms_(cluster_, place.threads * stride_),
-        sums_(cluster_, place.threads > 0 ? parameters : 0),
+        sums_(cluster_, sums_for(place.threads, parameters) * stride_),
         stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kStage, parameters) : 0),
-        shares_(cluster_, place.threads > 0 ? place.threads + 1 : 0),
-        blocks_(parameters) {
+        shares_(cluster_, 2 * place.threads) {
+    for (std::size_t i = 0; i < sums_for(place.threads, parameters); ++i) blocks_.emplace_back(parameters);
     begin(0);
   }
 
   void begin(std::size_t) override {
     std::fill(shares_.mine().begin(), shares_.mine().end(), 0.0);
     encoded_ = false;
-    blocks_.reset();
+    for (BlockLocks& blocks : blocks_) blocks.reset();
   }
 
   std::span<float> room(std::size_t thread) override {
     const std::span<float> room = room_of(cluster_.member(), thread);
-    double& share = mine().thread(thread);
-    if (share > 0) encode(room, std::exchange(share, 0.0));
+    double& share = mine().room(thread);
+    if (share > 0) encode(room, std::exchange(share, 0.0), thread % blocks_.size());
     return room;
   }
-  void take(std::size_t thread, double weight) override { mine().thread(thread) = weight; }
+  void take(std::size_t thread, double weight) override { mine().room(thread) = weight; }
 
   void set_exponent(int exponent) override { exponent_ = exponent; }
   bool encoded() const override { return encoded_; }
@@ -81,7 +88,7 @@ class ExactExchange : public Exchange {
     return participants * parameters_ * sizeof(std::int64_t);
   }
   std::size_t memory(std::size_t clients) const override {
-    return clients > 1 ? parameters_ * sizeof(std::int64_t) : 0;
+    return clients > 1 ? blocks_.size() * parameters_ * sizeof(std::int64_t) : 0;
   }
 
  private:
@@ -93,13 +100,18 @@ class ExactExchange : public Exchange {
     return rooms_.of(member).subspan(thread * stride_, parameters_);
   }
 
-  // Adds an update to this rank's sum.
-  void encode(std::span<const float> update, double weight) {
-    if (!encoded_.exchange(true)) mine().sum() = 1;
+  std::span<std::int64_t> sum_of(int member, std::size_t i) const {
+    return sums_.of(member).subspan(i * stride_, parameters_);
+  }
+
+  // Adds an update to one of this rank's sums.
+  void encode(std::span<const float> update, double weight, std::size_t sum) {
+    encoded_ = true;
+    std::atomic_ref(mine().sum(sum)) = 1.0;
     // The round is done again if one does not fit; until then nothing may overflow.
     if (secure::overflows(largest_magnitude(update), exponent_)) return;
-    blocks_.for_each([&](std::size_t first, std::size_t n, bool begun) {
-      secure::encode(update.subspan(first, n), weight, exponent_, sums_.mine().subspan(first, n),
+    blocks_[sum].for_each([&](std::size_t first, std::size_t n, bool begun) {
+      secure::encode(update.subspan(first, n), weight, exponent_, sum_of(cluster_.member(), sum).subspan(first, n),
                      begun ? secure::Encode::add : secure::Encode::set);
     });
   }
@@ -109,8 +121,9 @@ class ExactExchange : public Exchange {
     secure::Encode how = secure::Encode::set;
     for (int m = 0; m < cluster_.members(); ++m) {
       const Shares shares{shares_.of(m)};
-      if (shares.threads() > 0 && shares.sum() > 0) {
-        const std::span<const std::int64_t> part = sums_.of(m).subspan(first, sum.size());
+      for (std::size_t i = 0; i < shares.threads(); ++i) {
+        if (shares.sum(i) == 0) continue;
+        const std::span<const std::int64_t> part = sum_of(m, i).subspan(first, sum.size());
         if (how == secure::Encode::set)
           std::copy(part.begin(), part.end(), sum.begin());
         else
@@ -118,8 +131,8 @@ class ExactExchange : public Exchange {
         how = secure::Encode::add;
       }
       for (std::size_t t = 0; t < shares.threads(); ++t) {
-        if (shares.thread(t) == 0) continue;
-        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.thread(t), exponent_, sum, how);
+        if (shares.room(t) == 0) continue;
+        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.room(t), exponent_, sum, how);
         how = secure::Encode::add;
       }
     }
@@ -175,7 +188,7 @@ class ExactExchange : public Exchange {
   mpi::Shared<float> result_, rooms_;  // rooms_: one of stride_ elements for each thread
   mpi::Shared<std::int64_t> sums_, stages_;
   mpi::Shared<double> shares_;
-  BlockLocks blocks_;  // of this rank's sum
+  std::deque<BlockLocks> blocks_;  // of each of this rank's sums
   std::atomic<bool> encoded_{false};
   int exponent_ = secure::kFirstExponent;
 };

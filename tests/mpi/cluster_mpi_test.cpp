@@ -80,16 +80,20 @@ TEST_P(TwoLevels, SharesMemoryOfAnySize) {
   cluster_.arrive();
 }
 
-// The vector is every node's own copy, filled before any of its members goes on.
+// The vector is every node's own copy, filled before any of its members goes on; a short one goes with the value.
 TEST_P(TwoLevels, BroadcastsAVectorToEveryNode) {
-  const Shared<float> memory(cluster_, cluster_.leads() ? 70'000 : 0);
-  for (int i = 1; i <= 3; ++i) {
-    if (comm_.is_root()) std::iota(memory.mine().begin(), memory.mine().end(), static_cast<float>(i));
-    cluster_.broadcast(i, memory.of(0));
-    EXPECT_EQ(memory.of(0).front(), static_cast<float>(i));
-    EXPECT_EQ(memory.of(0).back(), static_cast<float>(69'999 + i));
-    cluster_.arrive();  // all have read before it changes
-    cluster_.release();
+  for (const std::size_t n : {1u, 16'384u, 70'000u}) {
+    const Shared<float> memory(cluster_, cluster_.leads() ? n : 0);
+    for (int i = 1; i <= 3; ++i) {
+      int value = comm_.is_root() ? i : 0;
+      if (comm_.is_root()) std::iota(memory.mine().begin(), memory.mine().end(), static_cast<float>(i));
+      cluster_.broadcast(value, memory.of(0));
+      EXPECT_EQ(value, i);
+      EXPECT_EQ(memory.of(0).front(), static_cast<float>(i));
+      EXPECT_EQ(memory.of(0).back(), static_cast<float>(n - 1) + static_cast<float>(i));
+      cluster_.arrive();  // all have read before it changes
+      cluster_.release();
+    }
   }
 }
 

@@ -85,6 +85,8 @@ class Kills(support.WholeRun):
                 if killed is not None:
                     self.assert_gone(started)
                     done += 1
+                    if done % 50 == 0:
+                        print(f"{done} of {kills} kills", flush=True)
                 what = f"seed {seed}, kill {done}, {run}, {ranks} ranks"
                 ended = started.wait(120)
                 with self.subTest(what):
