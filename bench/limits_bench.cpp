@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
+#include "base/random.hpp"
 #include "base/vector.hpp"
 #include "model/kernels/dense.hpp"
 #ifdef FEDMPI_BENCH_OPENBLAS
@@ -147,6 +149,20 @@ void copy(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0));  // read once and written once
 }
 
+// One read after another of lines of that many bytes in all, each telling where the next is.
+void read_at_random(benchmark::State& state) {
+  struct alignas(64) Line {
+    std::uint32_t next;
+  };
+  std::vector<Line> lines(static_cast<std::size_t>(state.range(0)) / sizeof(Line));
+  std::vector<std::uint32_t> order(lines.size());
+  std::iota(order.begin(), order.end(), 0u);
+  fedmpi::Stream(1, fedmpi::Purpose::order).shuffle(std::span(order));
+  for (std::size_t i = 0; i < order.size(); ++i) lines[order[i]].next = order[(i + 1) % order.size()];
+  std::uint32_t at = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(at = lines[at].next);
+}
+
 // The whole file by read(2), a mebibyte at a time.
 void read_file(benchmark::State& state, const std::string& path) {
   std::vector<char> buffer(1 << 20);
@@ -199,6 +215,7 @@ int main(int argc, char** argv) {
   register_model({784, 128, 10}, {10, 32, 28, 60});
   register_model({784, 200, 200, 10}, {10, 32, 24, 600});  // 600 images: 60 × 10, 18 × 32 + 24, 600
   benchmark::RegisterBenchmark("memcpy", copy)->Arg(1 << 15)->Arg(1 << 20)->Arg(1 << 28);
+  benchmark::RegisterBenchmark("read_at_random", read_at_random)->Arg(24 << 20);  // row 10: a million clients
   const char* folder = std::getenv("FEDMPI_BENCH_DATA");
   const std::string shard = std::string(folder != nullptr ? folder : "run/bench") + "/1000/shard-00000.h5";
   benchmark::RegisterBenchmark("read_file", [shard](benchmark::State& state) { read_file(state, shard); });
