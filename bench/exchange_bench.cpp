@@ -80,15 +80,18 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
         exchange->set_exponent(secure::kFirstExponent);
         if (!trains) return;
         std::fill_n(exchange->room(0).begin(), d, 0.5F);
-        exchange->take(0, weight);
+        exchange->take(0, weight, 0.5F);
       },
       [&] {
         cluster.broadcast(order, weights.of(0));
         for (std::int64_t u = 1; trains && u < updates; ++u) {
           exchange->room(0);  // the last update gives way to the next, which is the same
-          exchange->take(0, weight);
+          exchange->take(0, weight, 0.5F);
         }
-        if (updates > 1) cluster.arrive();  // rank 0 waits for them
+        if (updates > 1) {  // as a round waits for the last
+          cluster.arrive();
+          cluster.release();
+        }
         result = exchange->deliver(1.0);
       });
   if (comm.is_root() && std::abs(result[d / 2] - 0.5F) > 1e-6F) state.SkipWithError("the sum is wrong");

@@ -149,7 +149,7 @@ void copy(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0));  // read once and written once
 }
 
-// One read after another of lines of that many bytes in all, each telling where the next is.
+// One read after another at random in so many bytes, each telling where the next is.
 void read_at_random(benchmark::State& state) {
   struct alignas(64) Line {
     std::uint32_t next;
@@ -215,7 +215,8 @@ int main(int argc, char** argv) {
   register_model({784, 128, 10}, {10, 32, 28, 60});
   register_model({784, 200, 200, 10}, {10, 32, 24, 600});  // 600 images: 60 × 10, 18 × 32 + 24, 600
   benchmark::RegisterBenchmark("memcpy", copy)->Arg(1 << 15)->Arg(1 << 20)->Arg(1 << 28);
-  benchmark::RegisterBenchmark("read_at_random", read_at_random)->Arg(24 << 20);  // row 10: a million clients
+  benchmark::RegisterBenchmark("read_at_random", read_at_random)
+      ->Arg(24 << 20);  // what a million clients take in row 10
   const char* folder = std::getenv("FEDMPI_BENCH_DATA");
   const std::string shard = std::string(folder != nullptr ? folder : "run/bench") + "/1000/shard-00000.h5";
   benchmark::RegisterBenchmark("read_file", [shard](benchmark::State& state) { read_file(state, shard); });

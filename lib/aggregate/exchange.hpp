@@ -21,8 +21,9 @@ class Exchange {
   virtual void begin(std::size_t clients) = 0;
   // Where that thread puts its next update. Until then its last one lies there.
   virtual std::span<float> room(std::size_t thread) = 0;
-  // The finite update in that thread's room counts; `weight` is its client's share of the cohort.
-  virtual void take(std::size_t thread, double weight) = 0;
+  // The update in that thread's room counts; `weight` is its client's share of the cohort, `largest` the largest
+  // magnitude in it, which is finite.
+  virtual void take(std::size_t thread, double weight, float largest) = 0;
 
   // The scale of what is exchanged (see secure/ring.hpp), for exchanges that have one. Once something is encoded the
   // exponent stands until begin(): another asks for the round's training to be done again.
@@ -48,6 +49,9 @@ struct Place {
   mpi::Cluster& cluster;
   std::size_t threads;
 };
+
+// Bytes of exact sums that a participant with so many threads comes to hold when it has clients enough.
+std::size_t most_memory_of_sums(std::size_t parameters, std::size_t threads);
 
 // On all ranks together, for vectors of `parameters` elements.
 std::unique_ptr<Exchange> make_exchange(const Kind& kind, std::size_t parameters, const Place& place);

@@ -1,17 +1,18 @@
 // The exact sum. Each thread's last update stays a float vector in memory that the node shares; those before it are
 // encoded into a sum when their room is needed again: one for each thread, since threads that share one drag it from
-// core to core; fewer where vectors are so long that memory is dearer. So a participant with one client a round never
-// holds a 64-bit vector, and at the end the node's members add up a slice of the coordinates each, straight from where
-// the updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while the next is added up.
+// core to core; fewer of long vectors, of which they rarely want the same part at once. So a participant with one
+// client a round never holds a 64-bit vector, and at the end the node's members add up a slice of the coordinates each,
+// straight from where the updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while
+// the next is added up.
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "aggregate/block_locks.hpp"
 #include "aggregate/exchange.hpp"
-#include "base/magnitude.hpp"
 #include "mpi/shared_memory.hpp"
 #include "secure/ring.hpp"
 
@@ -23,7 +24,7 @@ constexpr std::size_t kTile = std::size_t{1}
                               << 10;  // coordinates summed at once: 8 KiB, well inside the first-level cache
 constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer are not worth waking another rank for
 constexpr std::size_t kStage = std::size_t{1} << 16;  // coordinates that travel between nodes in one call
-constexpr std::size_t kSums = std::size_t{1} << 26;   // bytes of a rank's sums, if there is to be more than one
+constexpr std::size_t kSums = std::size_t{1} << 24;   // bytes of a rank's sums, if there is to be more than one
 
 std::size_t up_to_line(std::size_t n) { return (n + 15) / 16 * 16; }  // floats in 64 bytes
 
@@ -38,6 +39,9 @@ struct Shares {
   std::size_t threads() const { return of.size() / 2; }
   double& room(std::size_t thread) const { return of[thread]; }   // the weight of the update there, 0 without one
   double& sum(std::size_t i) const { return of[threads() + i]; }  // 1 if it holds something
+  bool any_sum() const {
+    return std::ranges::any_of(of.subspan(threads()), [](double holds) { return holds > 0; });
+  }
 };
 
 class ExactExchange : public Exchange {
@@ -45,6 +49,7 @@ class ExactExchange : public Exchange {
   ExactExchange(std::size_t parameters, const Place& place)
       : parameters_(parameters),
         stride_(up_to_line(parameters)),
+        largest_(place.threads),
         cluster_(place.cluster),
         result_(cluster_, cluster_.is_root() ? parameters : 0),
         rooms_(cluster_, place.threads * stride_),
@@ -57,20 +62,22 @@ class ExactExchange : public Exchange {
 
   void begin(std::size_t) override {
     std::fill(shares_.mine().begin(), shares_.mine().end(), 0.0);
-    encoded_ = false;
     for (BlockLocks& blocks : blocks_) blocks.reset();
   }
 
   std::span<float> room(std::size_t thread) override {
     const std::span<float> room = room_of(cluster_.member(), thread);
     double& share = mine().room(thread);
-    if (share > 0) encode(room, std::exchange(share, 0.0), thread % blocks_.size());
+    if (share > 0) encode(room, std::exchange(share, 0.0), largest_[thread], thread % blocks_.size());
     return room;
   }
-  void take(std::size_t thread, double weight) override { mine().room(thread) = weight; }
+  void take(std::size_t thread, double weight, float largest) override {
+    mine().room(thread) = weight;
+    largest_[thread] = largest;
+  }
 
   void set_exponent(int exponent) override { exponent_ = exponent; }
-  bool encoded() const override { return encoded_; }
+  bool encoded() const override { return mine().any_sum(); }
   bool fits(float largest, int exponent) const override { return secure::fits(largest, exponent); }
 
   std::span<float> deliver(double correction) override {
@@ -88,7 +95,8 @@ class ExactExchange : public Exchange {
     return participants * parameters_ * sizeof(std::int64_t);
   }
   std::size_t memory(std::size_t clients) const override {
-    return clients > 1 ? blocks_.size() * parameters_ * sizeof(std::int64_t) : 0;
+    const std::size_t encoded = clients > 0 ? clients - 1 : 0;
+    return std::min(blocks_.size(), encoded) * parameters_ * sizeof(std::int64_t);
   }
 
  private:
@@ -105,11 +113,10 @@ class ExactExchange : public Exchange {
   }
 
   // Adds an update to one of this rank's sums.
-  void encode(std::span<const float> update, double weight, std::size_t sum) {
-    encoded_ = true;
+  void encode(std::span<const float> update, double weight, float largest, std::size_t sum) {
     std::atomic_ref(mine().sum(sum)) = 1.0;
     // The round is done again if one does not fit; until then nothing may overflow.
-    if (secure::overflows(largest_magnitude(update), exponent_)) return;
+    if (secure::overflows(largest, exponent_)) return;
     blocks_[sum].for_each([&](std::size_t first, std::size_t n, bool begun) {
       secure::encode(update.subspan(first, n), weight, exponent_, sum_of(cluster_.member(), sum).subspan(first, n),
                      begun ? secure::Encode::add : secure::Encode::set);
@@ -183,17 +190,21 @@ class ExactExchange : public Exchange {
     cluster_.release();  // the other stage is free
   }
 
-  std::size_t parameters_, stride_;
+  std::size_t parameters_, stride_;  // stride_: of the rooms and of the sums
+  std::vector<float> largest_;       // magnitude of the update in each room
   mpi::Cluster& cluster_;
-  mpi::Shared<float> result_, rooms_;  // rooms_: one of stride_ elements for each thread
+  mpi::Shared<float> result_, rooms_;  // rooms_: one for each thread
   mpi::Shared<std::int64_t> sums_, stages_;
   mpi::Shared<double> shares_;
   std::deque<BlockLocks> blocks_;  // of each of this rank's sums
-  std::atomic<bool> encoded_{false};
   int exponent_ = secure::kFirstExponent;
 };
 
 }  // namespace
+
+std::size_t most_memory_of_sums(std::size_t parameters, std::size_t threads) {
+  return sums_for(threads, parameters) * parameters * sizeof(std::int64_t);
+}
 
 std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place) {
   return std::make_unique<ExactExchange>(parameters, place);

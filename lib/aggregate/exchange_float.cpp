@@ -23,7 +23,7 @@ class FloatExchange : public Exchange {
     empty_ = true;
   }
   std::span<float> room(std::size_t thread) override { return rooms_[thread]; }
-  void take(std::size_t thread, double weight) override {
+  void take(std::size_t thread, double weight, float) override {
     const float w = static_cast<float>(weight);
     const Vector& update = rooms_[thread];
     blocks_.for_each([&](std::size_t first, std::size_t n, bool begun) {

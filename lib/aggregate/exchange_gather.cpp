@@ -37,7 +37,7 @@ class GatherExchange : public Exchange {
     slots_[slot].resize(parameters_);
     return slots_[slot];
   }
-  void take(std::size_t thread, double) override {
+  void take(std::size_t thread, double, float) override {
     const std::lock_guard lock(mutex_);
     taken_.push_back(std::exchange(slot_of_[thread], kNone));
   }

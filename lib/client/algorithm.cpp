@@ -58,8 +58,7 @@ double examples_per_round(const Options& options, double examples) {
 
 Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,
                std::size_t largest_client)
-    : gradient(model.layout().size()),
-      velocity(options.momentum > 0 ? model.layout().size() : 0),
+    : velocity(options.momentum > 0 ? model.layout().size() : 0),
       batch(schema, block_rows(options, largest_client)),
       workspace(model.workspace(batch.rows)) {
   order.reserve(largest_client);
@@ -78,12 +77,12 @@ double add_gradient(const model::Model& model, const data::ClientExamples& examp
 }
 
 double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
-                     std::span<const std::uint32_t> order, std::span<const float> parameters, Worker& worker) {
-  std::fill(worker.gradient.begin(), worker.gradient.end(), 0.0F);
+                     std::span<const std::uint32_t> order, std::span<const float> parameters, std::span<float> gradient,
+                     Worker& worker) {
+  std::fill(gradient.begin(), gradient.end(), 0.0F);
   const double n = static_cast<double>(order.size());
-  const double loss =
-      add_gradient(model, examples, order, parameters, static_cast<float>(1.0 / n), worker.gradient, worker);
-  model.add_penalty_gradient(parameters, worker.gradient);
+  const double loss = add_gradient(model, examples, order, parameters, static_cast<float>(1.0 / n), gradient, worker);
+  model.add_penalty_gradient(parameters, gradient);
   return loss / n;
 }
 

@@ -33,8 +33,8 @@ struct Worker {
   // For clients of at most `largest_client` examples.
   Worker(const model::Model& model, const data::Schema& schema, const Options& options, std::size_t largest_client);
 
-  std::span<float> parameters;  // the caller's: the local model; after training, the update
-  Vector gradient;
+  std::span<float> parameters;       // the caller's: the local model; after training, the update
+  Vector gradient;                   // empty until a step needs it beside the model
   Vector velocity;                   // empty without momentum
   std::vector<std::uint32_t> order;  // of the client's examples
   data::BatchBuffer batch;
@@ -67,10 +67,11 @@ std::span<const Kind> algorithms();
 
 std::unique_ptr<Algorithm> make(const model::Model& model, const Options& options);  // Error(usage)
 
-// Puts the mean gradient, over the examples listed in `order`, of loss and penalty at `parameters` into
-// worker.gradient; returns the mean loss. Works through them in blocks of the worker's batch buffer.
+// Puts the mean gradient, over the examples listed in `order`, of loss and penalty at `parameters` into `gradient`;
+// returns the mean loss. Works through them in blocks of the worker's batch buffer.
 double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
-                     std::span<const std::uint32_t> order, std::span<const float> parameters, Worker& worker);
+                     std::span<const std::uint32_t> order, std::span<const float> parameters, std::span<float> gradient,
+                     Worker& worker);
 
 // Adds weight · Σ ∇ loss over those examples, without the penalty, to `gradient`; returns the summed loss. With one
 // block of examples `gradient` may be `parameters` itself: see model::Model::add_gradient.

@@ -15,9 +15,9 @@ class FedSgd : public Algorithm {
   double train(const Assignment& a, Worker& worker) const override {
     worker.order.resize(a.examples.size);
     std::iota(worker.order.begin(), worker.order.end(), 0u);
-    const double loss = mean_gradient(model_, a.examples, worker.order, a.global, worker);
+    const double loss = mean_gradient(model_, a.examples, worker.order, a.global, worker.parameters, worker);
     const float lr = static_cast<float>(learning_rate(options_, a.round));
-    for (std::size_t j = 0; j < worker.gradient.size(); ++j) worker.parameters[j] = -lr * worker.gradient[j];
+    for (float& x : worker.parameters) x *= -lr;
     return loss;
   }
 

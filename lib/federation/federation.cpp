@@ -122,7 +122,9 @@ class Federation {
       server::make(config_.server, 0);
     });
     const std::size_t parameters = model->layout().size();
-    check_memory(comm_, model_memory(comm_, config_, parameters) + parameters * sizeof(std::int64_t), "the model");
+    const std::size_t threads = participant_index(comm_) < 0 ? 0 : static_cast<std::size_t>(config_.federation.threads);
+    const std::uint64_t sums = aggregate::most_memory_of_sums(parameters, threads);
+    check_memory(comm_, model_memory(comm_, config_, parameters) + sums, "the model");
     return model;
   }
 

@@ -138,7 +138,7 @@ Tally Round::train_mine(std::span<const float> parameters) {
     const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
     Tally one;
     if (std::isfinite(largest)) {
-      exchange_->take(thread, static_cast<double>(weight) / static_cast<double>(plan_.cohort_weight));
+      exchange_->take(thread, static_cast<double>(weight) / static_cast<double>(plan_.cohort_weight), largest);
       one.loss.add(loss * static_cast<double>(examples.size));
       one.clients = 1;
       one.examples = examples.size;

@@ -121,7 +121,7 @@ void Cluster::wait(Doorbell& bell, std::uint32_t count) const {
 }
 
 void Cluster::broadcast_between_nodes(std::span<std::byte> value, std::span<float> vector) {
-  if (vector.size_bytes() > kOneMessage) {
+  if (vector.empty() || vector.size_bytes() > kOneMessage) {
     leaders_->broadcast(value);
     leaders_->broadcast(vector);
     return;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/magnitude.hpp"
 #include "base/thread_pool.hpp"
 #include "base/vector.hpp"
 #include "secure/ring.hpp"
@@ -19,6 +20,7 @@ constexpr int kExponent = secure::kFirstExponent;
 // A cohort whose client c holds c + 1 examples. Which rank hosts which client is arbitrary; some host none.
 struct Cohort {
   std::size_t clients, parameters;
+  bool at_one = false;  // all of them on the last rank
 
   double weight(std::size_t c) const {
     return static_cast<double>(c + 1) / (static_cast<double>(clients * (clients + 1)) / 2);
@@ -31,6 +33,7 @@ struct Cohort {
     return values;
   }
   std::vector<std::size_t> hosted_by(const mpi::Communicator& comm) const {
+    if (at_one) return comm.rank() == comm.size() - 1 ? all() : std::vector<std::size_t>{};
     std::vector<std::size_t> mine;
     for (std::size_t c = 0; c < clients; ++c)
       if (static_cast<int>(c * c) % std::max(1, comm.size() - 1) == comm.size() - 1 - comm.rank()) mine.push_back(c);
@@ -61,7 +64,7 @@ struct Exchanging {
       const Vector update = cohort.update(mine[i]);
       std::fill_n(exchange->room(thread).begin(), update.size(), NAN);  // a bad one, which nobody takes
       std::copy(update.begin(), update.end(), exchange->room(thread).begin());
-      exchange->take(thread, cohort.weight(mine[i]));
+      exchange->take(thread, cohort.weight(mine[i]), largest_magnitude(update));
     });
     std::uint64_t agreed = mine.size();
     cluster.all_merge<std::uint64_t, add>(agreed);
@@ -137,11 +140,28 @@ void expect_bits_of_a_serial_sum(const Kind& kind, const Cohort& cohort) {
   }
 }
 
-// In the longer vectors' case some of four threads share a sum.
+// Four threads with a sum each, with three, and with one for all.
 TEST(ExactExchange, HasTheBitsOfASerialSum) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
-      for (const Cohort& cohort : {kCohort, Cohort{9, 2'500'001}}) expect_bits_of_a_serial_sum(kind, cohort);
+      for (const Cohort& cohort : {kCohort, Cohort{9, 600'001, true}, Cohort{9, 2'100'001, true}})
+        expect_bits_of_a_serial_sum(kind, cohort);
+}
+
+// The last update of each thread stays in its room.
+TEST(ExactExchange, HoldsNoMoreSumsThanUpdatesAreEncoded) {
+  constexpr std::size_t kSmall = 1'000, kLarge = 3'000'000;
+  for (const Kind& kind : kinds()) {
+    if (kind.need != Need::exact_sum) continue;
+    const Exchanging small(kind, kSmall, true, 4), large(kind, kLarge, true, 4);
+    if (small.comm.size() > 1 && small.comm.is_root()) continue;
+    EXPECT_EQ(small.exchange->memory(1), 0u);
+    EXPECT_EQ(small.exchange->memory(3), 2 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(small.exchange->memory(9), 4 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(large.exchange->memory(9), kLarge * sizeof(std::int64_t));
+    EXPECT_EQ(most_memory_of_sums(kSmall, 4), small.exchange->memory(9));
+    EXPECT_EQ(most_memory_of_sums(kLarge, 4), large.exchange->memory(9));
+  }
 }
 
 TEST(ExactExchange, KnowsWhatFitsItsScale) {
@@ -161,7 +181,7 @@ TEST(ExactExchange, TakesAnotherExponentUntilSomethingIsEncoded) {
     e.exchange->begin(2);
     for (const bool encoded : {false, true}) {
       std::fill_n(e.exchange->room(0).begin(), 100, 1.0F);
-      e.exchange->take(0, 0.5);
+      e.exchange->take(0, 0.5, 1.0F);
       EXPECT_EQ(e.exchange->encoded(), encoded);
     }
     e.exchange->begin(1);

@@ -143,6 +143,7 @@ TEST(FedAvg, WithOneStepOverAllExamplesIsFedSgd) {
 TEST(FedAvg, IsMinibatchSgd) { expect_reference({.epochs = 2, .batch = 4, .lr = 0.1}); }
 TEST(FedAvg, TakesBatchesLargerThanTheClient) { expect_reference({.epochs = 3, .batch = 20, .lr = 0.1}); }
 TEST(FedAvg, TakesWholeClients) { expect_reference({.epochs = 3, .batch = 0, .lr = 0.1}); }
+TEST(FedAvg, TakesOneStep) { expect_reference({.steps = 1, .batch = 4, .lr = 0.1}); }
 TEST(FedAvg, CountsStepsAcrossEpochs) { expect_reference({.epochs = 9, .steps = 5, .batch = 6, .lr = 0.1}); }
 TEST(FedAvg, DecaysItsLearningRate) { expect_reference({.batch = 4, .lr = 0.3, .lr_decay = 0.7}); }
 TEST(FedAvg, KeepsMomentum) { expect_reference({.epochs = 2, .batch = 4, .lr = 0.1, .momentum = 0.8}); }
@@ -159,15 +160,17 @@ TEST(FedAvg, ShufflesByRoundAndClient) {
 
 std::vector<Options> variants(const Kind& kind) {
   const Options plain{.algorithm = kind.name, .epochs = 2, .batch = 4};
-  Options all = plain, momentum = plain;
-  all.batch = 0;
+  Options all = plain, momentum = plain, one_of_all = plain, one_of_some = plain;
+  all.batch = one_of_all.batch = 0;
   momentum.momentum = 0.9;
-  return {plain, all, momentum};
+  one_of_all.epochs = one_of_some.steps = 1;
+  return {plain, all, momentum, one_of_all, one_of_some};
 }
 
 void expect_function_of_assignment(const Setting& s, const Kind& kind) {
   for (const Options& options : variants(kind)) {
-    SCOPED_TRACE(fmt::format("{} batch {} momentum {}", kind.name, options.batch, options.momentum));
+    SCOPED_TRACE(fmt::format("{} epochs {} steps {} batch {} momentum {}", kind.name, options.epochs, options.steps,
+                             options.batch, options.momentum));
     const auto algorithm = make(*s.model, options);
     test::Worker fresh = s.worker(options), used = s.worker(options);
     const double loss = algorithm->train(s.assignment(42), fresh);

@@ -118,14 +118,17 @@ void fuzz_ini(std::string_view input) {
   config.check();
 }
 
-// Whether it asks for so much, but not too much, that to generate it would take longer than to parse it.
+// Whether it may ask for so much that to generate it takes longer than to parse it, and not for too much to be taken.
 bool asks_for_much(std::string_view specification) {
-  std::size_t digits = 0;
+  std::size_t digits = 0, most = 0;
+  bool fraction = false;
   for (const char c : specification) {
-    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
-    if (digits > 2) return true;
+    const bool digit = c >= '0' && c <= '9';
+    fraction = c == '.' || (fraction && digit);
+    digits = digit && !fraction && (c != '0' || digits > 0) ? digits + 1 : 0;
+    most = std::max(most, digits);
   }
-  return false;
+  return most >= 3 && most <= 7;
 }
 
 // Lines: a partition, a source, widths of layers.

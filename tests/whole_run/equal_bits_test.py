@@ -84,7 +84,8 @@ class EqualBits(support.WholeRun):
         # float-mean is MPI's sum of float32, whose bits depend on the ranks.
         self.assert_each_survives_a_pause(shards, [
             {option: name} for option in ("federation.sampling", "client.algorithm", "aggregate.kind")
-            for name in support.choices(option) if name != "float-mean"] + [{"aggregate.weights": "equal"}])
+            for name in support.choices(option) if name != "float-mean"] + [{"aggregate.weights": "equal"}] + [
+            {"client.momentum": 0, "client.epochs": 1, "client.batch": 0}, {"client.momentum": 0, "client.steps": 1}])
 
     def test_real_images_on_clients_of_skewed_sizes(self):
         images = support.ten_thousand_images(self.folder / "images")
