@@ -17,10 +17,6 @@ namespace {
 // exchange takes; or, where members outnumber cores, hardly, since the other may be waiting for this very core.
 constexpr int kLooks = 200, kLooksInACrowd = 10;
 
-// Up to so many bytes of a vector travel in one message with the struct before it: to copy them takes less time than
-// another message to set out.
-constexpr std::size_t kOneMessage = std::size_t{1} << 16;
-
 // How often a rank that waits for another in shared memory looks whether rank 0 calls the roll.
 constexpr auto kBetweenLooksAtRoll = std::chrono::milliseconds(20);
 
@@ -118,24 +114,6 @@ void Cluster::wait(Doorbell& bell, std::uint32_t count) const {
   Polling waiting;
   while (!bell.wait(count, looks_, std::chrono::steady_clock::now() + kBetweenLooksAtRoll))
     roll_call_->meanwhile(waiting);
-}
-
-void Cluster::broadcast_between_nodes(std::span<std::byte> value, std::span<float> vector) {
-  if (vector.empty() || vector.size_bytes() > kOneMessage) {
-    leaders_->broadcast(value);
-    leaders_->broadcast(vector);
-    return;
-  }
-  message_.resize(value.size() + vector.size_bytes());
-  std::byte* const tail = message_.data() + value.size();
-  if (is_root()) {
-    std::copy(value.begin(), value.end(), message_.begin());
-    std::copy_n(std::as_bytes(vector).data(), vector.size_bytes(), tail);
-  }
-  leaders_->broadcast(std::span(message_));
-  if (is_root()) return;
-  std::copy_n(message_.data(), value.size(), value.data());
-  std::copy_n(tail, vector.size_bytes(), std::as_writable_bytes(vector).data());
 }
 
 const void* Cluster::said_by(int member) const {

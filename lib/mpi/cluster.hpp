@@ -52,7 +52,8 @@ class Cluster {
       star_->broadcast(std::as_writable_bytes(std::span(&value, 1)));
       star_->broadcast(std::as_writable_bytes(vector));
     } else if (leads_ && nodes_ > 1) {
-      broadcast_between_nodes(std::as_writable_bytes(std::span(&value, 1)), vector);
+      leaders_->broadcast_struct(value);
+      leaders_->broadcast(vector);
     }
     release(&value, sizeof(T));
   }
@@ -104,7 +105,6 @@ class Cluster {
   struct Board;                                  // in shared memory: what one of the node has to say
   static constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
 
-  void broadcast_between_nodes(std::span<std::byte> value, std::span<float> vector);
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);
   const void* said_by(int member) const;
@@ -119,7 +119,6 @@ class Cluster {
   Board* notice_ = nullptr;     // of the leader, for all
   bool leads_ = true;
   int cores_, looks_, member_ = 0, members_ = 1, nodes_ = 1;
-  std::vector<std::byte> message_;       // between nodes
   MPI_Request sent_ = MPI_REQUEST_NULL;  // the last block of a sum
   std::uint32_t arrivals_ = 0, releases_ = 0;
   int unseen_ = 0;  // releases since all were last known to have read one

@@ -31,8 +31,6 @@ MPI_Datatype type_of() {
     return MPI_INT64_T;
   else if constexpr (std::is_same_v<T, std::uint64_t>)
     return MPI_UINT64_T;
-  else if constexpr (std::is_same_v<T, std::byte>)
-    return MPI_BYTE;
   else {
     static_assert(std::is_same_v<T, char>, "no MPI type for this element type");
     return MPI_CHAR;

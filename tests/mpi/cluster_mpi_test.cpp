@@ -80,7 +80,7 @@ TEST_P(TwoLevels, SharesMemoryOfAnySize) {
   cluster_.arrive();
 }
 
-// The vector is every node's own copy, filled before any of its members goes on; a short one goes with the value.
+// The vector is every node's own copy, filled before any of its members goes on.
 TEST_P(TwoLevels, BroadcastsAVectorToEveryNode) {
   for (const std::size_t n : {1u, 16'384u, 70'000u}) {
     const Shared<float> memory(cluster_, cluster_.leads() ? n : 0);
