@@ -34,13 +34,14 @@ class Machine:
             sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
         return done.stdout
 
-    def benchmark(self, program, pattern, ranks=0, environment=None):
-        """Benchmarks whose names match, as {name: the benchmark's JSON}."""
+    def benchmark(self, program, pattern, ranks=0, environment=None, seconds=None):
+        """Benchmarks whose names match, each run for so many seconds, as {name: the benchmark's JSON}."""
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             command = [f"{self.build}/bench/{program}", f"--benchmark_filter={pattern}",
                        f"--benchmark_out={out.name}", "--benchmark_out_format=json"]
-            if self.quick and not ranks:
-                command.append("--benchmark_min_time=0.2")
+            seconds = seconds or (0.2 if self.quick else None)
+            if seconds and not ranks:
+                command.append(f"--benchmark_min_time={seconds}")
             self.run(command, ranks, environment)
             runs = json.load(out)["benchmarks"]
         return {r["name"].split("/iterations:")[0]: r for r in runs if not r.get("error_occurred")}
