@@ -111,10 +111,13 @@ def main():
              f"ranks by messages {network} a stage; rank 0 {1e9 * model.near_step:.2f} and {1e9 * model.far_step:.2f} ns "
              f"a parameter; a participant {model.gflops:.0f} GFLOP/s.\n",
              "| ranks | parameters | predicted µs | measured µs | measured / predicted |", "|---|---|---|---|---|"]
+    off = []
     for ranks, times in measured.items():
         for d, time in times.items():
             predicted = model.exchange(ranks, d, ranks, CORES)
-            lines.append(f"| {ranks} | {d:,} | {1e6 * predicted:,.1f} | {1e6 * time:,.1f} | {time / predicted:.2f} |")
+            off.append(time / predicted)
+            lines.append(f"| {ranks} | {d:,} | {1e6 * predicted:,.1f} | {1e6 * time:,.1f} | {off[-1]:.2f} |")
+    lines.append(f"\nWhat was measured lies between {min(off):.2f} and {max(off):.2f} times what is predicted.")
 
     images = WORKS["2nn"][2]
     lines += [f"\nA round of one client of {images} examples on each participant, {options.per_node} ranks a node:\n",
