@@ -12,8 +12,8 @@ namespace fedmpi::federation {
 
 std::uint64_t model_memory(const mpi::Communicator& comm, const Config& config, std::size_t parameters) {
   const bool trains = participant_index(comm) >= 0;
-  // The model, then per thread a local model, a gradient (which plain steps do without) and a velocity; at rank 0 update
-  // and optimizer state.
+  // The model, then per thread a local model, a gradient (which plain steps do without) and a velocity; at rank 0
+  // update and optimizer state.
   const std::uint64_t vectors =
       1 + (trains ? static_cast<std::uint64_t>(config.federation.threads) * (config.client.momentum > 0 ? 3 : 2) : 0) +
       (comm.is_root() ? 4 : 0);
