@@ -6,7 +6,7 @@
 namespace fedmpi {
 
 void ExactSum::add(double x) {
-  if (!std::isfinite(x) || std::abs(x) >= 0x1p135) {
+  if (!std::isfinite(x) || std::abs(x) >= 0x1p295) {
     ++not_finite_;
     return;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "base/exact_sum.hpp"
@@ -11,27 +12,34 @@ namespace fedmpi::federation {
 
 namespace {
 
-// Of sorted values, as numpy.quantile does.
+// Of sorted values, as numpy.quantile does; some may be infinite.
 double quantile(const std::vector<double>& sorted, double q) {
   const double at = q * static_cast<double>(sorted.size() - 1);
   const std::size_t below = static_cast<std::size_t>(at);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+  const double share = at - static_cast<double>(below), low = sorted[below];
+  const double high = sorted[std::min(below + 1, sorted.size() - 1)];
+  return share == 0 || low == high ? low : low + share * (high - low);
 }
+
+// What is measured of a model whose outputs overflow is infinite, since NaN stands for what was not measured.
+double measured(double value) { return std::isnan(value) ? std::numeric_limits<double>::infinity() : value; }
 
 }  // namespace
 
+std::size_t evaluation_rows(const Roster& roster) {
+  return std::min(kEvaluationRows, std::max(roster.test.rows, roster.mine.largest_client()));
+}
+
 Evaluator::Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool, bool evaluate_clients)
     : model_(model), roster_(roster), pool_(pool), evaluate_clients_(evaluate_clients) {
-  const std::size_t largest = std::max(roster.test.rows, roster.mine.largest_client());
-  const std::size_t rows = std::min(kEvaluationRows, largest);
+  const std::size_t rows = evaluation_rows(roster);
   for (std::size_t t = 0; t < pool.size(); ++t)
     workers_.push_back({data::BatchBuffer(roster.schema, rows), model.workspace(rows)});
 }
 
 double Evaluator::metric(double sum, double examples) const {
   if (roster_.schema.task == data::Task::classification) return sum / examples;
-  return std::sqrt(sum / (examples * static_cast<double>(roster_.schema.targets)));
+  return measured(std::sqrt(sum / (examples * static_cast<double>(roster_.schema.targets))));
 }
 
 model::Score Evaluator::score(const data::Block& block, std::size_t first, std::size_t count,
@@ -93,7 +101,7 @@ void Evaluator::measure_clients(std::span<const float> parameters) {
 
 TestScore Evaluator::mean(const Sums& sums, std::uint64_t examples) const {
   const double n = static_cast<double>(examples);
-  return {sums.loss.value() / n, metric(sums.metric.value(), n)};
+  return {measured(sums.loss.value() / n), metric(sums.metric.value(), n)};
 }
 
 Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
@@ -106,7 +114,7 @@ Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
   std::sort(all.begin(), all.end());
   const bool higher_is_better = roster_.schema.task == data::Task::classification;
   scores.clients = {mean(sums_.clients, roster_.examples),
-                    sums_.weighted.value() / static_cast<double>(roster_.examples),
+                    measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
                     quantile(all, 0.1),
                     quantile(all, 0.5),
                     quantile(all, 0.9),

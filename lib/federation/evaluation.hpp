@@ -31,6 +31,9 @@ struct Scores {
   ClientScore clients;  // if clients are evaluated
 };
 
+// Examples that each thread of this rank evaluates at once.
+std::size_t evaluation_rows(const Roster& roster);
+
 class Evaluator {
  public:
   Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool, bool evaluate_clients);

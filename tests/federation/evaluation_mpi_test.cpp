@@ -85,6 +85,25 @@ double quantile(std::vector<double> values, double q) {
   return std::lerp(values[below], values[std::min(below + 1, values.size() - 1)], at - std::floor(at));
 }
 
+// NaN stands for what was not measured.
+TEST(Evaluation, OfAModelWhoseOutputsOverflowIsInfinite) {
+  mpi::Communicator comm(MPI_COMM_WORLD);
+  const data::Schema schema = test::regression(6, 2);
+  const auto model = model::make({.kind = "linear"}, schema);
+  Vector parameters(model->layout().size());
+  for (std::size_t j = 0; j < parameters.size(); ++j) parameters[j] = j % 2 == 0 ? 3e38F : -3e38F;
+  const Roster roster = roster_for(comm, schema);
+  ThreadPool pool(2);
+  mpi::Cluster cluster(comm, true);
+  Evaluator evaluator(*model, roster, pool, true);
+  evaluator.measure(parameters);
+  const Scores scores = evaluator.merged(comm, cluster);
+  if (!comm.is_root()) return;
+  for (const double value : {scores.test.loss, scores.test.metric, scores.clients.overall.loss, scores.clients.mean,
+                             scores.clients.p90, scores.clients.worst})
+    EXPECT_EQ(value, std::numeric_limits<double>::infinity());
+}
+
 void expect_reference(const data::Schema& schema) {
   mpi::Communicator comm(MPI_COMM_WORLD);
   const Scores found = scores_of(comm, schema, 1), threaded = scores_of(comm, schema, 3);
