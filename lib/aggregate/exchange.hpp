@@ -39,8 +39,6 @@ class Exchange {
 
   // What so many participants send to rank 0 for so many clients, together.
   virtual std::size_t bytes_up(std::size_t participants, std::size_t clients) const = 0;
-  // Bytes on a participant with that many clients, beside a room for each thread.
-  virtual std::size_t memory(std::size_t clients) const = 0;
 };
 
 // Who exchanges: the ranks, and how many threads train on this one (0: it only aggregates).
@@ -50,11 +48,15 @@ struct Place {
   std::size_t threads;
 };
 
-// Bytes of exact sums that a participant with so many threads comes to hold when it has clients enough.
-std::size_t most_memory_of_sums(std::size_t parameters, std::size_t threads);
+// Bytes that a rank with so many threads comes to hold for so many clients in a round, beside a room for each thread.
+std::size_t exchange_memory(const Kind& kind, std::size_t parameters, std::size_t threads, std::size_t clients);
 
 // On all ranks together, for vectors of `parameters` elements.
 std::unique_ptr<Exchange> make_exchange(const Kind& kind, std::size_t parameters, const Place& place);
+
+std::size_t exact_memory(std::size_t parameters, std::size_t threads, std::size_t clients);
+std::size_t float_memory(std::size_t parameters);
+std::size_t gather_memory(std::size_t parameters, std::size_t threads, std::size_t clients);
 
 std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place);
 std::unique_ptr<Exchange> make_float_exchange(std::size_t parameters, const Place& place);

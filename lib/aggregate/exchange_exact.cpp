@@ -94,10 +94,6 @@ class ExactExchange : public Exchange {
   std::size_t bytes_up(std::size_t participants, std::size_t) const override {
     return participants * parameters_ * sizeof(std::int64_t);
   }
-  std::size_t memory(std::size_t clients) const override {
-    const std::size_t encoded = clients > 0 ? clients - 1 : 0;
-    return std::min(blocks_.size(), encoded) * parameters_ * sizeof(std::int64_t);
-  }
 
  private:
   std::span<std::int64_t> stage(bool second, std::size_t n) const {
@@ -202,8 +198,9 @@ class ExactExchange : public Exchange {
 
 }  // namespace
 
-std::size_t most_memory_of_sums(std::size_t parameters, std::size_t threads) {
-  return sums_for(threads, parameters) * parameters * sizeof(std::int64_t);
+std::size_t exact_memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
+  const std::size_t encoded = clients > 0 ? clients - 1 : 0;
+  return std::min(sums_for(threads, parameters), encoded) * parameters * sizeof(std::int64_t);
 }
 
 std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place) {

@@ -13,6 +13,8 @@ namespace fedmpi::aggregate {
 
 namespace {
 
+constexpr std::size_t kBlockBytes = std::size_t{16} << 20;  // what rank 0 holds of the updates
+
 class GatherExchange : public Exchange {
  public:
   GatherExchange(std::size_t parameters, const Place& place, void (*combine)(MatrixView, std::span<float>))
@@ -66,10 +68,8 @@ class GatherExchange : public Exchange {
   std::size_t bytes_up(std::size_t, std::size_t clients) const override {
     return clients * parameters_ * sizeof(float);
   }
-  std::size_t memory(std::size_t clients) const override { return bytes_up(1, clients) + kBlockBytes; }
 
  private:
-  static constexpr std::size_t kBlockBytes = std::size_t{16} << 20;  // what rank 0 holds of the updates
   static constexpr std::size_t kNone = SIZE_MAX;
 
   mpi::Communicator& comm_;
@@ -84,6 +84,10 @@ class GatherExchange : public Exchange {
 };
 
 }  // namespace
+
+std::size_t gather_memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
+  return (clients - std::min(clients, threads)) * parameters * sizeof(float) + kBlockBytes;
+}
 
 std::unique_ptr<Exchange> make_gather_exchange(std::size_t parameters, const Place& place,
                                                void (*combine)(MatrixView, std::span<float>)) {

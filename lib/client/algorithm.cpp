@@ -14,11 +14,6 @@ namespace {
 // Examples per block where a whole client is one batch: enough to keep the kernels busy.
 constexpr std::size_t kBlockRows = 256;
 
-std::size_t block_rows(const Options& options, std::size_t largest_client) {
-  const std::size_t batch = static_cast<std::size_t>(options.batch);
-  return std::min(std::max(batch, kBlockRows), std::max<std::size_t>(1, largest_client));
-}
-
 constexpr std::array<Kind, 2> kAlgorithms = {{
     {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)", make_fedsgd},
     {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)", make_fedavg},
@@ -54,6 +49,11 @@ double examples_per_round(const Options& options, double examples) {
   if (options.steps == 0) return examples * static_cast<double>(options.epochs);
   const double batch = options.batch == 0 ? examples : std::min(examples, static_cast<double>(options.batch));
   return batch * static_cast<double>(options.steps);
+}
+
+std::size_t block_rows(const Options& options, std::size_t largest_client) {
+  const std::size_t batch = static_cast<std::size_t>(options.batch);
+  return std::min(std::max(batch, kBlockRows), std::max<std::size_t>(1, largest_client));
 }
 
 Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,

@@ -121,10 +121,7 @@ class Federation {
       client::make(*model, config_.client);
       server::make(config_.server, 0);
     });
-    const std::size_t parameters = model->layout().size();
-    const std::size_t threads = participant_index(comm_) < 0 ? 0 : static_cast<std::size_t>(config_.federation.threads);
-    const std::uint64_t sums = aggregate::most_memory_of_sums(parameters, threads);
-    check_memory(comm_, model_memory(comm_, config_, parameters) + sums, "the model");
+    check_memory(comm_, memory_to_train(comm_, config_, roster_, model->layout().size()), "the model and updates");
     return model;
   }
 
@@ -251,7 +248,7 @@ class Federation {
     const std::span<float> update = delivered();
     lap(&checkpoint::Row::seconds_exchange);
     if (!coordinator_) return;
-    const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1);
+    const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1) - cluster_.lost();
     const Tally& tally = round_.tally();
     coordinator_->step(round_, update, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
                        senders * parameters().size_bytes());

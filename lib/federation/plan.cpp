@@ -4,20 +4,42 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
+#include "client/algorithm.hpp"
 #include "federation/cohort.hpp"
+#include "federation/evaluation.hpp"
 #include "federation/memory.hpp"
+#include "server/optimizer.hpp"
 
 namespace fedmpi::federation {
 
-std::uint64_t model_memory(const mpi::Communicator& comm, const Config& config, std::size_t parameters) {
-  const bool trains = participant_index(comm) >= 0;
-  // The model, then per thread a local model, a gradient (which plain steps do without) and a velocity; at rank 0
-  // update and optimizer state.
-  const std::uint64_t vectors =
-      1 + (trains ? static_cast<std::uint64_t>(config.federation.threads) * (config.client.momentum > 0 ? 3 : 2) : 0) +
-      (comm.is_root() ? 4 : 0);
-  return vectors * parameters * sizeof(float);
+namespace {
+
+// Clients of this rank in a round: six standard deviations above the mean, which chance all but never exceeds.
+std::size_t clients_in_a_round(const Config& config, const Roster& roster) {
+  const double here = static_cast<double>(roster.mine.clients());
+  const double mean = expected_cohort(config.federation, roster.clients) * here / static_cast<double>(roster.clients);
+  return static_cast<std::size_t>(std::ceil(std::min(here, mean + 6 * std::sqrt(mean))));
+}
+
+}  // namespace
+
+std::uint64_t memory_to_train(const mpi::Communicator& comm, const Config& config, const Roster& roster,
+                              std::size_t parameters) {
+  const std::size_t largest = roster.mine.largest_client();
+  const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
+  std::uint64_t vectors = 1;                                  // the model
+  vectors += threads * (config.client.momentum > 0 ? 3 : 2);  // local model, gradient, velocity
+  std::uint64_t examples = threads * client::block_rows(config.client, largest);
+  examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
+  if (comm.is_root()) {
+    const std::uint64_t states = server::make(config.server, 0)->state().size();
+    vectors += 4 + 2 * states;  // the update; to save: a copy of the model, and the file read back with one array twice
+  }
+  return (vectors * parameters + examples * roster.schema.features()) * sizeof(float) +
+         aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads,
+                                    clients_in_a_round(config, roster));
 }
 
 std::string describe_plan(mpi::Communicator& comm, const Config& config, const Roster& roster,
@@ -26,12 +48,11 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
   const std::uint64_t d = model.layout().size();
   const double p = static_cast<double>(participants(comm));
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
-  const std::array<std::uint64_t, 2> mine = {
-      model_memory(comm, config, d) + roster.mine.memory() + exchange.memory(per_rank), [&] {
-        std::uint64_t examples = 0;
-        for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
-        return examples;
-      }()};
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, config, roster, d) + roster.mine.memory(), [&] {
+                                               std::uint64_t examples = 0;
+                                               for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
+                                               return examples;
+                                             }()};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;

@@ -11,8 +11,9 @@
 
 namespace fedmpi::federation {
 
-// Bytes of the vectors as long as the model that this rank will hold, the exchange's apart.
-std::uint64_t model_memory(const mpi::Communicator& comm, const Config& config, std::size_t parameters);
+// Bytes that this rank comes to hold beside its data: vectors as long as the model, its clients' updates, and batches.
+std::uint64_t memory_to_train(const mpi::Communicator& comm, const Config& config, const Roster& roster,
+                              std::size_t parameters);
 
 // Clients, ranks, parameters, bytes per round, memory per rank and the size of a checkpoint. On all ranks
 // together; the text is valid on rank 0.

@@ -153,15 +153,20 @@ TEST(ExactExchange, HoldsNoMoreSumsThanUpdatesAreEncoded) {
   constexpr std::size_t kSmall = 1'000, kLarge = 3'000'000;
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::exact_sum) continue;
-    const Exchanging small(kind, kSmall, true, 4), large(kind, kLarge, true, 4);
-    if (small.comm.size() > 1 && small.comm.is_root()) continue;
-    EXPECT_EQ(small.exchange->memory(1), 0u);
-    EXPECT_EQ(small.exchange->memory(3), 2 * kSmall * sizeof(std::int64_t));
-    EXPECT_EQ(small.exchange->memory(9), 4 * kSmall * sizeof(std::int64_t));
-    EXPECT_EQ(large.exchange->memory(9), kLarge * sizeof(std::int64_t));
-    EXPECT_EQ(most_memory_of_sums(kSmall, 4), small.exchange->memory(9));
-    EXPECT_EQ(most_memory_of_sums(kLarge, 4), large.exchange->memory(9));
+    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 1), 0u);
+    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 3), 2 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 9), 4 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, kLarge, 4, 9), kLarge * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, kLarge, 0, 9), 0u) << "a rank that only aggregates";
   }
+}
+
+TEST(GatherExchange, HoldsEveryUpdate) {
+  for (const Kind& kind : kinds())
+    if (kind.need == Need::individual) {
+      const std::size_t few = exchange_memory(kind, 1'000, 4, 4);
+      EXPECT_EQ(exchange_memory(kind, 1'000, 4, 104), few + 100 * 1'000 * sizeof(float));
+    }
 }
 
 TEST(ExactExchange, KnowsWhatFitsItsScale) {
