@@ -39,16 +39,11 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
   for (fs::path p = path_; !p.empty() && !fs::exists(p, error); p = p.parent_path()) created_.push_back(p.string());
   fs::create_directories(path_, error);
   if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot be created: {}", path_, error.message());
-  const std::string probe = path_ + "/.probe";
-  std::ofstream file(probe);
-  file << "probe";
-  file.close();
-  const bool written = static_cast<bool>(file);
-  fs::remove(probe, error);
-  if (!written) fail(ExitCode::cannot_create, "run.dir: {} cannot be written: {}", path_, std::strerror(errno));
+  lock_.emplace(path_ + "/.lock", fmt::format("run.dir: {}", path_));
 }
 
 RunDirectory::~RunDirectory() {
+  lock_.reset();
   std::error_code not_empty;
   for (const std::string& directory : created_) fs::remove(directory, not_empty);
 }
@@ -78,6 +73,17 @@ std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const st
   }
   fail(ExitCode::bad_data, "run.resume: {} holds checkpoints, and none of them is whole; remove them to start anew",
        path_);
+}
+
+void RunDirectory::set_aside_after(std::uint64_t round) const {
+  std::vector<std::string> files = checkpoints();
+  if (files.empty() || round_of(files.back()) <= round) return;
+  for (; !files.empty() && round_of(files.back()) > round; files.pop_back()) {
+    std::error_code error;
+    fs::rename(files.back(), files.back() + ".damaged", error);
+    if (error) fail(ExitCode::io, "{}: cannot be renamed: {}", files.back(), error.message());
+  }
+  if (!files.empty()) point_latest_at(fs::path(files.back()).filename());
 }
 
 void RunDirectory::write_config(const std::string& ini) const { replace_file(path_ + "/config.ini", ini); }
@@ -110,18 +116,20 @@ std::string RunDirectory::save(const Checkpoint& checkpoint) {
     write(checkpoint, file);  // once more, as a new file: after a failed fsync the old one cannot be trusted
   }
 
+  point_latest_at(name);
+  const std::vector<std::string> files = checkpoints();
+  std::error_code ignored;
+  for (std::size_t i = 0; i + keep_ < files.size(); ++i) fs::remove(files[i], ignored);
+  return file;
+}
+
+void RunDirectory::point_latest_at(const std::string& name) const {
   std::error_code error;
   const std::string link = path_ + "/latest.h5.partial";
   fs::remove(link, error);
   fs::create_symlink(name, link, error);
   if (!error) fs::rename(link, path_ + "/latest.h5", error);
   if (error) fail(ExitCode::io, "{}/latest.h5: cannot be pointed at {}: {}", path_, name, error.message());
-
-  std::vector<std::string> files = checkpoints();
-  for (; round_of(files.back()) > checkpoint.round; files.pop_back())
-    fs::rename(files.back(), files.back() + ".damaged", error);
-  for (std::size_t i = 0; i + keep_ < files.size(); ++i) fs::remove(files[i], error);
-  return file;
 }
 
 }  // namespace fedmpi::checkpoint

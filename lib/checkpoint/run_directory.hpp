@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_lock.hpp"
 #include "checkpoint/checkpoint.hpp"
 
 namespace fedmpi::checkpoint {
@@ -17,7 +18,8 @@ std::uint64_t round_of(const std::string& file);
 
 class RunDirectory {
  public:
-  // Creates the directory and proves that it can be written; Error(cannot_create).
+  // Creates the directory, and takes it for this process alone, which proves that it can be written;
+  // Error(cannot_create).
   RunDirectory(std::string path, std::size_t keep);
   // Removes what it created, if nothing came of it: after a dry run, or a refusal.
   ~RunDirectory();
@@ -31,18 +33,24 @@ class RunDirectory {
   // all damaged: Error(bad_data).
   std::optional<Checkpoint> newest(const std::function<void(const std::string&)>& note) const;
 
+  // Before a run that goes on after that round: checkpoints of later rounds, damaged ones that newest() passed over,
+  // are renamed to *.damaged, so that they do not count among those that save() keeps. Error(io).
+  void set_aside_after(std::uint64_t round) const;
   void write_config(const std::string& ini) const;
   void begin_history(std::span<const Column> columns, std::span<const Row> rows);  // replaces history.csv
   // Adds the last of all rows. After an Error(io), which loses nothing, the next call writes the file anew.
   void append_history(std::span<const Row> rows);
   // Writes checkpoint-NNNNNN.h5, twice if the first attempt fails, points latest.h5 at it, and removes all but the
-  // newest `keep`. Files of later rounds are damaged ones that a resume passed over; they are renamed to *.damaged.
+  // newest `keep`.
   std::string save(const Checkpoint& checkpoint);
 
  private:
+  void point_latest_at(const std::string& name) const;
+
   std::string path_;
   std::size_t keep_;
   std::vector<std::string> created_;  // directories, the innermost first
+  std::optional<FileLock> lock_;
   std::vector<Column> columns_;
   std::ofstream history_;
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <new>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -56,6 +57,7 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
 }
 
 void Coordinator::begin() {
+  directory_.set_aside_after(state_.round);
   directory_.write_config(state_.config);
   directory_.begin_history(checkpoint::columns(metric_of(roster_)), state_.history);
 }
@@ -193,26 +195,45 @@ void Coordinator::close() {
   if (save_now) save();
 }
 
-void Coordinator::save() {
-  state_.parameters.assign(parameters_.begin(), parameters_.end());
-  for (const server::State& s : optimizer_->state()) state_.server.emplace_back(s.name, *s.values);
+// Writes a checkpoint of the model in hand; returns what prevented it. The optimizer's state is lent, not copied.
+std::optional<Error> Coordinator::write_checkpoint() {
+  const std::vector<server::State> states = optimizer_->state();
+  std::optional<Error> failure;
   try {
+    state_.parameters.assign(parameters_.begin(), parameters_.end());
+    for (const server::State& s : states) state_.server.emplace_back(s.name, std::move(*s.values));
     saved_as_ = directory_.save(state_);
     saved_round_ = state_.round;
     unsaved_since_.reset();
   } catch (const Error& error) {
-    // A disk that is full may have room again: the run goes on for as long as it usually goes without a checkpoint.
-    if (!unsaved_since_) unsaved_since_ = state_.round;
-    if (stopping() || state_.round >= *unsaved_since_ + static_cast<std::uint64_t>(config_.run.checkpoint_every)) throw;
-    note(fmt::format("{}; trying again after the next round", error.what()));
+    failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ExitCode::io, fmt::format("round {} cannot be saved: not enough memory", state_.round));
   }
+  for (std::size_t i = 0; i < state_.server.size(); ++i) *states[i].values = std::move(state_.server[i].second);
   state_.server.clear();
   Vector().swap(state_.parameters);
+  return failure;
+}
+
+void Coordinator::save() {
+  const std::optional<Error> failure = write_checkpoint();
+  if (failure) {
+    // A disk that is full may have room again: the run goes on for as long as it usually goes without a checkpoint.
+    if (!unsaved_since_) unsaved_since_ = state_.round;
+    const std::uint64_t every = static_cast<std::uint64_t>(config_.run.checkpoint_every);
+    if (stopping() || (every > 0 && state_.round >= *unsaved_since_ + every)) throw *failure;
+    note(fmt::format("{}; trying again after the next round", failure->what()));
+  }
   lap(&checkpoint::Row::seconds_checkpoint);
 }
 
 void Coordinator::rescue() {
-  if (state_.round > 0 && saved_round_ != state_.round) save();
+  if (state_.round == 0 || saved_round_ == state_.round) return;
+  if (const std::optional<Error> failure = write_checkpoint())
+    note(fmt::format("{}; the rounds after {} are lost", failure->what(), saved_round_));
+  else
+    note(fmt::format("saved {}; --run.resume auto goes on from there", saved_as_));
 }
 
 void Coordinator::step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/error.hpp"
 #include "checkpoint/run_directory.hpp"
 #include "federation/config.hpp"
 #include "federation/evaluation.hpp"
@@ -57,7 +58,8 @@ class Coordinator {
   bool closed() const { return closed_; }
   void close();
   void step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down);
-  // Saves the model in hand although the round under way has failed. An evaluation that was due is made after resuming.
+  // Saves the model in hand although the round under way has failed, or notes that it cannot be saved. An evaluation
+  // that was due is made after resuming.
   void rescue();
   // Tells the observer and keeps it with the history.
   void record(const std::string& event);
@@ -73,6 +75,7 @@ class Coordinator {
  private:
   void resume();
   void restore(checkpoint::Checkpoint before);
+  std::optional<Error> write_checkpoint();
   void save();
   void note(const std::string& text) const;
   bool due(std::int64_t every) const;

@@ -23,8 +23,8 @@ class Run : public testing::Test {
   std::string file(std::uint64_t round) const { return fmt::format("{}/checkpoint-{:06}.h5", path_, round); }
 
   // The round of the newest whole checkpoint, and what was said of the damaged ones.
-  std::optional<std::uint64_t> newest(Strings* notes = nullptr) const {
-    const auto c = run().newest([&](const std::string& text) {
+  static std::optional<std::uint64_t> newest(const RunDirectory& run, Strings* notes = nullptr) {
+    const auto c = run.newest([&](const std::string& text) {
       if (notes != nullptr) notes->push_back(text);
     });
     return c ? std::optional(c->round) : std::nullopt;
@@ -39,15 +39,14 @@ TEST_F(Run, MakesItsDirectoryAndLeavesNoneThatWasNotUsed) {
     const RunDirectory r = run();
     EXPECT_TRUE(r.checkpoints().empty());
     EXPECT_TRUE(fs::is_directory(path_));
-    EXPECT_TRUE(fs::is_empty(path_)) << "what proves that it can be written is gone";
   }
   EXPECT_FALSE(fs::exists(directory_ / "deep"));
   run().write_config("");
   EXPECT_TRUE(fs::exists(path_ + "/config.ini"));
   fs::remove(path_ + "/config.ini");
-  run();
+  EXPECT_EQ(newest(run()), std::nullopt);
   EXPECT_TRUE(fs::is_directory(path_)) << "it was there before";
-  EXPECT_EQ(newest(), std::nullopt);
+  EXPECT_TRUE(fs::is_empty(path_)) << "the lock is gone";
 }
 
 TEST_F(Run, MayBeNamedFromTheWorkingDirectory) {
@@ -72,7 +71,7 @@ TEST_F(Run, KeepsTheNewestCheckpointsAndALinkToTheLast) {
     EXPECT_EQ(read(path_ + "/latest.h5").round, round);
   }
   EXPECT_EQ(r.checkpoints(), (Strings{file(3), file(4), file(5)}));
-  EXPECT_EQ(newest(), 5u);
+  EXPECT_EQ(newest(r), 5u);
   fs::rename(path_, directory_ / "moved");
   EXPECT_EQ(read(directory_ / "moved/latest.h5").round, 5u) << "the link moves along";
 }
@@ -83,13 +82,13 @@ TEST_F(Run, FallsBackOverDamagedCheckpoints) {
   write_file(file(3), read_file(file(3)).substr(0, 500));
   write_file(file(4), "");
   Strings notes;
-  EXPECT_EQ(newest(&notes), 2u);
+  EXPECT_EQ(newest(r, &notes), 2u);
   ASSERT_EQ(notes.size(), 2u);
   EXPECT_NE(notes[0].find(file(4)), std::string::npos) << notes[0];
   EXPECT_NE(notes[1].find(file(3)), std::string::npos) << notes[1];
 
   for (const std::uint64_t round : {1u, 2u}) write_file(file(round), "");
-  expect_error(ExitCode::bad_data, {path_, "none of them is whole"}, [&] { newest(); });
+  expect_error(ExitCode::bad_data, {path_, "none of them is whole"}, [&] { newest(r); });
 }
 
 TEST_F(Run, OrdersRoundsBeyondAMillion) {
@@ -100,7 +99,20 @@ TEST_F(Run, OrdersRoundsBeyondAMillion) {
     r.save(c);
   }
   EXPECT_EQ(r.checkpoints(), (Strings{file(999'999), file(1'000'000), file(1'000'001)}));
-  EXPECT_EQ(newest(), 1'000'001u);
+  EXPECT_EQ(newest(r), 1'000'001u);
+}
+
+TEST_F(Run, SetsAsideCheckpointsOfLaterRounds) {
+  RunDirectory r = run();
+  for (const std::uint64_t round : {1u, 2u, 3u}) r.save(example(round));
+  r.set_aside_after(3);
+  EXPECT_EQ(r.checkpoints(), (Strings{file(2), file(3)}));
+  r.set_aside_after(2);
+  EXPECT_EQ(r.checkpoints(), Strings{file(2)});
+  EXPECT_TRUE(fs::exists(file(3) + ".damaged"));
+  EXPECT_EQ(fs::read_symlink(path_ + "/latest.h5"), "checkpoint-000002.h5");
+  r.save(example(4));
+  EXPECT_EQ(r.checkpoints(), (Strings{file(2), file(4)})) << "what was set aside does not count";
 }
 
 TEST_F(Run, OverlooksOtherFiles) {
@@ -108,7 +120,7 @@ TEST_F(Run, OverlooksOtherFiles) {
   r.save(example(1));
   for (const char* name : {"/checkpoint-000009.h5.partial", "/notes.txt", "/checkpoint-000008.csv"})
     write_file(path_ + name, "x");
-  EXPECT_EQ(newest(), 1u);
+  EXPECT_EQ(newest(r), 1u);
 }
 
 TEST_F(Run, WritesConfigurationAndHistory) {
@@ -125,8 +137,7 @@ TEST_F(Run, WritesConfigurationAndHistory) {
                                csv_line(all, rows[2]) + csv_line(all, rows[0]);
   EXPECT_EQ(read_file(path_ + "/history.csv"), expected) << "there to be read while the run goes on";
 
-  RunDirectory again = run();  // resumed from an earlier round: what came after it goes
-  again.begin_history(all, std::span(rows).first(1));
+  r.begin_history(all, std::span(rows).first(1));  // resumed from an earlier round: what came after it goes
   EXPECT_EQ(read_file(path_ + "/history.csv"), csv_header(all) + csv_line(all, rows[0]));
 }
 

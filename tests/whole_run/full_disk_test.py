@@ -69,6 +69,15 @@ class FullDisk(support.WholeRun):
                 self.assertEqual((self.folder / run / "history.csv").read_text().count("\n"), 22)
                 self.assertEqual((self.folder / run / "latest.h5").resolve().name, "checkpoint-000020.h5")
 
+    @unittest.skipUnless(LIBRARY, "a sanitizer has to be loaded before all other libraries")
+    def test_for_a_while_is_borne_where_only_the_end_is_to_be_saved(self):
+        # A run with a time limit saves after the first round, to know how long that takes.
+        self.options.update({"run.checkpoint-every": 0, "stop.minutes": 10})
+        full_from = self.operations_before("checkpoint-000001.h5")
+        ended = self.start("run", fail=full_from, times=25)
+        self.assertEqual(ended.code, support.DONE, str(ended))
+        self.assertIn("trying again after the next round", ended.err)
+
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
         cases = {"/proc/fedmpi": "cannot be created", "/sys/kernel": "cannot be written",

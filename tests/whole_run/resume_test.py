@@ -3,6 +3,8 @@ other options or data than before."""
 
 import itertools
 import shutil
+import signal
+import time
 
 import h5py
 import numpy as np
@@ -19,6 +21,28 @@ class ElevenRounds(support.WholeRun):
         self.shards = self.shard("synthetic:0.5,0.5", clients=8)
         self.options = {"data.shards": self.shards, "federation.cohort": 3, "federation.rounds": 11,
                         "run.checkpoint-every": 2, "run.keep": 3}
+
+
+class TwoAtOnce(ElevenRounds):
+    def test_the_second_is_refused_and_the_first_goes_on(self):
+        run = self.folder / "run"
+        first = support.Started("train", *support.words_of({**self.options, "run.dir": run,
+                                                            "federation.rounds": 10**6}), ranks=2)
+        self.addCleanup(first.kill)
+        deadline = time.monotonic() + support.TIMEOUT
+        while not (run / "latest.h5").exists():
+            self.assertLess(time.monotonic(), deadline, "no checkpoint")
+            time.sleep(0.01)
+        options = {**self.options, "run.resume": "auto"}
+        for second in support.together([lambda: self.train("run", options, 0, support.CANNOT_CREATE),
+                                        lambda: self.train("run", options, 3, support.CANNOT_CREATE)]):
+            self.assertRegex(second.diagnostics[0], "run.dir: .*run is in use by process [0-9]+ on ")
+        first.signal(signal.SIGUSR1)
+        ended = first.wait()
+        self.assertEqual(ended.code, support.STOPPED, str(ended))
+        self.assertEqual(list(run.glob(".*")), [])
+        rounds = int(self.history("run")["round"][-1])
+        self.train("run", {**options, "federation.rounds": rounds + 1})
 
 
 class RunDirectory(ElevenRounds):
@@ -129,6 +153,12 @@ class DamagedCheckpoints(ElevenRounds):
         self.assertEqual(sorted(p.name for p in run.glob("checkpoint-*")),
                          ["checkpoint-000008.h5", "checkpoint-000009.h5", "checkpoint-000010.h5.damaged",
                           "checkpoint-000011.h5.damaged"])
+
+    def test_one_between_does_not_push_out_the_one_that_was_whole(self):
+        run = self.damaged(cut(0.5), "checkpoint-000011.h5")
+        self.train(run, {**self.options, "run.resume": "auto", "federation.rounds": 12, "run.keep": 2})
+        self.assertEqual(sorted(p.name for p in run.glob("checkpoint-*")),
+                         ["checkpoint-000010.h5", "checkpoint-000011.h5.damaged", "checkpoint-000012.h5"])
 
     def test_of_all_is_an_error(self):
         for ranks, what in ((0, "a weight"), (3, "empty"), (2, "another weight")):

@@ -1,0 +1,69 @@
+#include "base/file_lock.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "base/error.hpp"
+
+namespace fedmpi {
+
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::milliseconds kPause{50};
+
+std::string myself() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return fmt::format("process {} on {}", getpid(), host.data());
+}
+
+std::string holder_of(const std::string& path) {
+  std::ifstream file(path);
+  std::string text;
+  return std::getline(file, text) && text.size() < 400 ? text : "another process";
+}
+
+}  // namespace
+
+FileLock::FileLock(std::string path, const std::string& what) : path_(std::move(path)) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!take(what)) {
+    if (std::chrono::steady_clock::now() > end)
+      fail(ExitCode::cannot_create, "{} is in use by {}; wait for its end, or choose another", what, holder_of(path_));
+    std::this_thread::sleep_for(kPause);
+  }
+  const std::string text = myself() + "\n";
+  if (ftruncate(file_, 0) == 0 && write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
+  const int error = errno;
+  unlink(path_.c_str());
+  close(file_);
+  fail(ExitCode::cannot_create, "{} cannot be written: {}", what, std::strerror(error));
+}
+
+bool FileLock::take(const std::string& what) {
+  file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) fail(ExitCode::cannot_create, "{} cannot be written: {}", what, std::strerror(errno));
+  const bool busy = flock(file_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR);
+  struct stat info {};
+  if (!busy && fstat(file_, &info) == 0 && info.st_nlink > 0) return true;  // and nobody has removed it meanwhile
+  close(file_);
+  return false;
+}
+
+FileLock::~FileLock() {
+  unlink(path_.c_str());  // before it is free, so that it is nobody else's yet
+  close(file_);
+}
+
+}  // namespace fedmpi
