@@ -55,8 +55,8 @@ Arguments parse(int argc, char** argv) {
 void check_fit(const data::Schema& model, const data::Schema& found, const Arguments& a) {
   if (model.task != found.task || model.features() != found.features() || model.classes < found.classes ||
       model.targets != found.targets)
-    fail(ExitCode::bad_data, "{}: expected {} features and {} classes as the model of {} has, found {} and {}", a.data,
-         model.features(), model.classes, a.checkpoint, found.features(), found.classes);
+    fail(ExitCode::bad_data, "{}: expected {} as the model of {} has, found {}", a.data, model.text(), a.checkpoint,
+         found.text());
 }
 
 int run(mpi::Communicator& comm, const Arguments& a) {

@@ -19,6 +19,9 @@ class Opener {
       shard_.reset();
       shard_ = Shard::open(part.file);
     }
+    const std::size_t clients = shard_->offsets().size() - 1, end = part.first_client + part.clients;
+    if (end > clients)
+      fail(ExitCode::bad_data, "{}: expected at least {} clients as before, found {}", part.file, end, clients);
     return *shard_;
   }
 

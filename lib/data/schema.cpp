@@ -1,5 +1,7 @@
 #include "data/schema.hpp"
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <numeric>
 
@@ -13,6 +15,11 @@ std::size_t Schema::row_bytes() const { return features() * (type == FeatureType
 
 std::size_t Schema::example_bytes() const {
   return row_bytes() + (task == Task::classification ? sizeof(std::int32_t) : targets * sizeof(float));
+}
+
+std::string Schema::text() const {
+  return fmt::format("{} features and {} {}", features(), task == Task::classification ? classes : targets,
+                     task == Task::classification ? "classes" : "regression targets");
 }
 
 }  // namespace fedmpi::data

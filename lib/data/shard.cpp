@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -195,7 +196,10 @@ std::vector<std::string> shard_files(const std::string& pattern) {
   const std::string search = directory ? pattern + "/shard-*.h5" : pattern;
   glob_t found{};
   std::vector<std::string> files;
-  if (glob(search.c_str(), 0, nullptr, &found) == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  const int outcome = glob(search.c_str(), GLOB_ERR, nullptr, &found);
+  if (outcome == GLOB_ABORTED && errno == EACCES)
+    fail(ExitCode::bad_data, "data.shards: '{}' cannot be searched: {}", search, std::strerror(EACCES));
+  if (outcome == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
   if (files.empty())
     fail(ExitCode::bad_data, "data.shards: expected shards at '{}', found no file of that name", search);

@@ -60,12 +60,6 @@ struct Header {
   }
 };
 
-std::string text_of(const Schema& s) {
-  return fmt::format("{} features {}", s.features(),
-                     s.task == Task::classification ? fmt::format("and {} classes", s.classes)
-                                                    : fmt::format("and {} regression targets", s.targets));
-}
-
 Header header_of(const Shard& shard, std::uint64_t file) {
   const Schema& s = shard.schema();
   const std::size_t label = s.task == Task::classification ? sizeof(std::int32_t) : s.targets * sizeof(float);
@@ -87,7 +81,7 @@ Schema common_schema(std::vector<Header>& headers, const std::vector<std::string
     if (s.task != first.task || s.features() != first.features() || s.classes != first.classes ||
         s.targets != first.targets)
       offenders.push_back(
-          fmt::format("{}: expected {} as in {}, found {}", files[h.file], text_of(first), files[0], text_of(s)));
+          fmt::format("{}: expected {} as in {}, found {}", files[h.file], first.text(), files[0], s.text()));
   }
   if (!offenders.empty()) fail(ExitCode::bad_data, "{}", fmt::join(offenders, "\n"));
   return first;
@@ -212,6 +206,18 @@ data::Part part_of(const Roster& roster, const Unit& u) {
   return {roster.files[u.file], u.first_client, u.clients, roster.first_client[u.file] + u.first_client};
 }
 
+// A file that is opened again while the run goes on may be another by now.
+void refuse_replaced(const data::Dataset& read, const Unit& u, const Schema& schema, const std::string& file) {
+  std::uint64_t examples = 0;
+  bool same = true;
+  for (const data::Block& b : read.blocks()) {
+    same = same && b.schema.task == schema.task && b.schema.features() == schema.features() &&
+           b.schema.targets == schema.targets;
+    examples += b.rows + b.dropped;
+  }
+  if (!same || examples != u.examples) fail(ExitCode::bad_data, "{}: it has been replaced since the run began", file);
+}
+
 void load_my_clients(mpi::Communicator& comm, Roster& roster) {
   mpi::collectively(comm, [&] {
     std::vector<data::Part> parts;
@@ -244,7 +250,7 @@ void survey(mpi::Communicator& comm, Roster& roster) {
   comm.all_sum(std::span(&sum, 1));
   roster.examples = std::accumulate(roster.sizes.begin(), roster.sizes.end(), std::uint64_t{0});
   roster.digest = Digest()
-                      .add(text_of(roster.schema))
+                      .add(roster.schema.text())
                       .add(std::span<const std::uint32_t>(roster.sizes))
                       .add(std::span<const std::uint64_t>(&sum, 1))
                       .hex();
@@ -306,7 +312,9 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     if (static_cast<int>(u.participant) != me) continue;
     try {
       const data::Part part = part_of(*this, u);
-      mine.add(data::load(std::span(&part, 1), schema.classes, skip_bad, budget));
+      data::Dataset theirs = data::load(std::span(&part, 1), schema.classes, skip_bad, budget);
+      refuse_replaced(theirs, u, schema, part.file);
+      mine.add(std::move(theirs));
     } catch (const Error&) {  // a file of the other's own: its clients are counted, and the run says so
       out_of_reach += u.clients;
     }
@@ -330,14 +338,20 @@ void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path,
                double examples_per_round) {
   mpi::collectively(comm, [&] {
     if (path.empty()) return;
+    for (const std::string& file : roster.files) {
+      std::error_code unknown;
+      if (std::filesystem::equivalent(file, path, unknown))
+        fail(ExitCode::usage, "data.test: {} is one of the shards that data.shards names, and would be trained on",
+             path);
+    }
     const auto shard = Shard::open(path);
     const Schema& found = shard->schema();
     const bool classes_fit =
         shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
     if (found.task != roster.schema.task || found.features() != roster.schema.features() ||
         found.targets != roster.schema.targets || !classes_fit)
-      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, text_of(roster.schema), roster.files[0],
-           text_of(found));
+      fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, roster.schema.text(), roster.files[0],
+           found.text());
     const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
     const double of_root = share_of_root(comm, examples_per_round, shard->rows());
     // The blocks before this rank's part, as a share of all.

@@ -61,6 +61,16 @@ class Misfits(Faults):
                 write(self.whole / "test.h5", **how)
                 self.assert_all_named(["test.h5"])
 
+    def test_a_test_shard_that_would_be_trained_on(self):
+        shards = self.shard("synthetic:1,1", name="held-out", clients=4, holdout=0.2)
+        (self.folder / "link.h5").symlink_to(shards / "test.h5")
+        for ranks, test in ((0, shards / "test.h5"), (3, self.folder / "link.h5")):
+            with self.subTest(ranks=ranks):
+                options = {"data.shards": shards / "*.h5", "data.test": test, "federation.rounds": 1}
+                ended = self.train(f"run-{ranks}", options, ranks, support.USAGE)
+                self.assertIn("would be trained on", ended.diagnostics[0])
+                self.train(f"run-{ranks}", {**options, "data.shards": shards}, ranks)
+
     def test_fewer_clients_than_participants(self):
         for ranks, idle in ((11, "10"), (13, "10, 11, 12")):
             with self.subTest(ranks=ranks):
