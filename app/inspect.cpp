@@ -13,6 +13,7 @@
 #include "data/shard.hpp"
 #include "hdf5/file.hpp"
 #include "hdf5/probe.hpp"
+#include "progress.hpp"
 
 namespace fedmpi::app {
 
@@ -95,12 +96,12 @@ void print_text(const ordered_json& j, int indent) {
   for (const auto& [key, value] : j.items()) {
     const std::string name = fmt::format("{:{}}{:<{}}", "", indent, key, 18 - indent);
     if (value.is_object()) {
-      fmt::print("{}\n", name);
+      fmt::print("{}\n", printable(name));
       print_text(value, indent + 2);
     } else if (value.is_string() && value.get<std::string>().find('\n') != std::string::npos) {
-      fmt::print("{}\n{}", name, value.get<std::string>());
+      fmt::print("{}\n{}", printable(name), printable(value.get<std::string>()));
     } else {
-      fmt::print("{} {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+      fmt::print("{} {}\n", printable(name), value.is_string() ? printable(value.get<std::string>()) : value.dump());
     }
   }
 }
@@ -128,7 +129,7 @@ int inspect(int argc, char** argv) {
     hdf5::probe(path, [](const std::string& tried, std::uint64_t, std::uint64_t) { is_checkpoint(tried); });
     const ordered_json j = is_checkpoint(path) ? describe_checkpoint(path) : describe_shard(path);
     if (json)
-      fmt::print("{}\n", j.dump(2));
+      fmt::print("{}\n", j.dump(2, ' ', false, ordered_json::error_handler_t::replace));  // names need not be UTF-8
     else
       print_text(j, 0);
   }

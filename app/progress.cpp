@@ -15,15 +15,15 @@ using checkpoint::Row;
 
 namespace {
 
+double seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
+}  // namespace
+
 std::string printable(std::string text) {
   for (char& c : text)
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
   return text;
 }
-
-double seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-}  // namespace
 
 void print_error(const std::string& text) {
   std::string lines = "fedmpi: " + printable(text);

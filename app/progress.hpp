@@ -10,8 +10,10 @@
 
 namespace fedmpi::app {
 
-// `text` on stderr, each line of it after "fedmpi: ", with what would control a terminal made visible as '?': messages
-// quote names from files.
+// What would control a terminal made visible as '?': much that is printed quotes names from files.
+std::string printable(std::string text);
+
+// `text` on stderr, printable, each line of it after "fedmpi: ".
 void print_error(const std::string& text);
 
 // Follows a run on stderr, and knows what this process spent its time on.

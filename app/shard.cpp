@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "commands.hpp"
 #include "data/import/census.hpp"
@@ -82,6 +83,14 @@ void print_help(const po::options_description& visible) {
       text.str());
 }
 
+// The library would take -1 for the largest number there is.
+void refuse_negative(const po::parsed_options& parsed) {
+  for (const auto& option : parsed.options)
+    for (const char* count : {"clients", "seed", "features", "memory"})
+      if (option.string_key == count && !option.value.empty() && option.value[0].starts_with('-'))
+        fail(ExitCode::usage, "--{}: expected 0 or more, found '{}'", count, option.value[0]);
+}
+
 // False when the user asked for help.
 bool parse(int argc, char** argv, Options& o) {
   const po::options_description visible = visible_options(o);
@@ -89,11 +98,12 @@ bool parse(int argc, char** argv, Options& o) {
   all.add(visible).add_options()("source", po::value(&o.source));
   try {
     po::variables_map given;
-    po::store(po::command_line_parser(argc, argv)
-                  .options(all)
-                  .positional(po::positional_options_description().add("source", 1))
-                  .run(),
-              given);
+    const po::parsed_options parsed = po::command_line_parser(argc, argv)
+                                          .options(all)
+                                          .positional(po::positional_options_description().add("source", 1))
+                                          .run();
+    refuse_negative(parsed);
+    po::store(parsed, given);
     if (given.contains("help")) {
       print_help(visible);
       return false;
@@ -256,6 +266,8 @@ std::size_t memory_bytes(const Options& o) {
 int shard(int argc, char** argv) {
   Options o;
   if (!parse(argc, argv, o)) return static_cast<int>(ExitCode::done);
+  if (environment_number("OMPI_COMM_WORLD_SIZE").value_or(1) > 1)
+    fail(ExitCode::usage, "shard: one process makes all shards: start it without mpirun");
   require_no_shards(o.out);
   data::Input input = data::open_source(o.source, o.input);
   if (input.test != nullptr && o.partition.holdout > 0)

@@ -2,7 +2,8 @@
 # jobs/collect.sh FOLDER: a line per run of a sweep in FOLDER/sweep.csv: its options, its exit code, and of history.csv
 # the rounds, the newest of each measure, and the seconds. A run that is waiting or running has its options only.
 set -euo pipefail
-folder=${1:?usage: jobs/collect.sh FOLDER}
+[[ $# == 1 ]] || { echo "usage: jobs/collect.sh FOLDER" >&2; exit 2; }
+folder=$1
 [[ -d $folder ]] || { echo "collect.sh: expected the folder of a sweep, found none at $folder" >&2; exit 2; }
 table=$folder/sweep.csv
 

@@ -36,13 +36,13 @@ std::vector<Option> Config::options() {
       {"model.loss", &model.loss, table("loss; auto = by the task", model::kernels::losses())},
       {"model.l2", &model.l2, "λ of the penalty λ/2 ‖kernels‖²"},
       {"client.algorithm", &client.algorithm, table("local training", client::algorithms())},
-      {"client.epochs", &client.epochs, "passes over the client's examples per round"},
-      {"client.steps", &client.steps, "if above 0, steps per round instead of epochs"},
-      {"client.batch", &client.batch, "examples per step; 0 = all"},
+      {"client.epochs", &client.epochs, "fedavg: passes over the client's examples per round"},
+      {"client.steps", &client.steps, "fedavg: if above 0, steps per round instead of epochs"},
+      {"client.batch", &client.batch, "fedavg: examples per step; 0 = all"},
       {"client.lr", &client.lr, "learning rate at the client"},
       {"client.lr-decay", &client.lr_decay, "factor on the learning rate after each round"},
-      {"client.momentum", &client.momentum, "momentum of the local steps"},
-      {"client.weight-decay", &client.weight_decay, "added to the gradient times the parameters"},
+      {"client.momentum", &client.momentum, "fedavg: momentum of the local steps"},
+      {"client.weight-decay", &client.weight_decay, "fedavg: added to the gradient times the parameters"},
       {"server.optimizer", &server.optimizer, table("server optimizer", server::optimizers())},
       {"server.lr", &server.lr, "learning rate at the server"},
       {"server.momentum", &server.momentum, "momentum: factor on the velocity"},
@@ -101,8 +101,8 @@ const Option& find_option(const std::vector<Option>& options, std::string_view n
   fail(ExitCode::usage, "{}'{}' is not known; known are {}", where, name, fmt::join(known, ", "));
 }
 
-// "FILE:LINE: " of the line that sets `name` in section `section`.
-std::string line_of(const std::string& text, const std::string& file, const std::string& name) {
+// "FILE:LINE: " of the line that sets `name`, after so many others that do.
+std::string line_of(const std::string& text, const std::string& file, const std::string& name, std::ptrdiff_t before) {
   std::istringstream lines(text);
   std::string section;
   int number = 0;
@@ -111,7 +111,7 @@ std::string line_of(const std::string& text, const std::string& file, const std:
     line.erase(std::remove_if(line.begin(), line.end(), [](unsigned char c) { return std::isspace(c); }), line.end());
     if (line.starts_with('[') && line.ends_with(']'))
       section = line.substr(1, line.size() - 2) + ".";
-    else if (section + line.substr(0, line.find('=')) == name)
+    else if (section + line.substr(0, line.find('=')) == name && before-- == 0)
       return fmt::format("{}:{}: ", file, number);
   }
   return file + ": ";
@@ -147,9 +147,9 @@ Config Config::from_ini(const std::string& text, const std::string& name) {
   }
   std::vector<std::string> seen;
   for (const auto& given : parsed.options) {
-    const std::string where = line_of(text, name, given.string_key);
-    if (std::find(seen.begin(), seen.end(), given.string_key) != seen.end())
-      fail(ExitCode::usage, "{}'{}' is set twice", where, given.string_key);
+    const std::ptrdiff_t before = std::count(seen.begin(), seen.end(), given.string_key);
+    const std::string where = line_of(text, name, given.string_key, before);
+    if (before > 0) fail(ExitCode::usage, "{}'{}' is set twice", where, given.string_key);
     seen.push_back(given.string_key);
     const Option& option = find_option(known, given.string_key, where);
     try {
@@ -206,6 +206,7 @@ void Config::check() const {
   require(federation.bad_update == "abort" || federation.bad_update == "drop", "federation.bad-update", "abort or drop",
           federation.bad_update);
   require(eval.every >= 0, "eval.every", "0 or more", eval.every);
+  require(!run.dir.empty(), "run.dir", "a directory", run.dir);
   require(run.checkpoint_every >= 0, "run.checkpoint-every", "0 or more", run.checkpoint_every);
   require(run.keep >= 2, "run.keep", "2 or more", run.keep);
   const auto not_negative = [&](const char* option, double value) {

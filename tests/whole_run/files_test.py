@@ -1,5 +1,6 @@
 """Files go both ways: what h5py writes fedmpi trains on, and what fedmpi writes h5py and pandas read."""
 
+import functools
 import json
 
 import h5py
@@ -193,6 +194,16 @@ class Inspect(support.WholeRun):
         self.assertEqual((clients["count"], clients["examples_min"], clients["examples_max"]), (4, 5, 100))
         self.assertEqual((clients["first"], clients["last"]), ("a", "d"))
         self.assertRegex(text, r"(?m)^examples +200$")
+
+    def test_names_that_are_no_text(self):
+        images, labels = bytes_and_labels()
+        write = functools.partial(support.write_shard, features=images, labels=labels, sizes=[100, 100])
+        latin = write(self.folder / "latin.h5", names=[b"a", b"K\xf6ln"])
+        self.assertEqual(json.loads(self.fedmpi("inspect", latin, "--json").out)["clients"]["last"], "K\ufffdln")
+        control = write(self.folder / "control.h5", names=[b"a", b"\x1b[31mred"])
+        text, parsed = self.inspect(control)
+        self.assertRegex(text, r"last +\?\[31mred\n")
+        self.assertEqual(parsed["clients"]["last"], "\x1b[31mred")
 
     def test_a_shard_of_regression_with_bad_rows(self):
         x = np.ones((10, 3), "f4")

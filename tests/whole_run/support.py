@@ -230,7 +230,7 @@ def write_shard(path, features, labels, sizes=None, names=None, classes=None, sc
         if sizes is not None:
             dataset("clients/offsets", np.concatenate([[0], np.cumsum(sizes)]).astype("u8"))
         if names is not None:
-            dataset("clients/names", np.array([name.encode() for name in names]))
+            dataset("clients/names", np.array([name if isinstance(name, bytes) else name.encode() for name in names]))
     return path
 
 

@@ -93,7 +93,7 @@ class Usage(support.WholeRun):
             "value.ini": ("[client]\nlr = 0.1\nepochs = many\n", r"value\.ini:3: .*epochs.*many"),
             "syntax.ini": ("[client]\n\nlr 0.1\n", r"syntax\.ini:3: .*lr 0\.1"),
             "open.ini": ("[client\nlr = 0.1\n", r"open\.ini:1: "),
-            "twice.ini": ("[client]\nlr = 0.1\nlr = 0.2\n", r"twice\.ini:\d: .*lr.*twice"),
+            "twice.ini": ("[client]\nlr = 0.1\nlr = 0.2\n", r"twice\.ini:3: .*lr.*twice"),
             "binary.ini": ("\x00\x01\x02\xff\n", r"binary\.ini:1: "),
         }
         for name, (text, _) in lines.items():
@@ -125,9 +125,12 @@ class Usage(support.WholeRun):
     def test_other_commands(self):
         for words in ([], ["fly"], ["shard"], ["shard", "x:y", "--out", self.folder / "o"], ["inspect"],
                       ["inspect", "--yaml"], ["evaluate"], ["evaluate", "--model", "x"],
-                      ["shard", "synthetic:1,1"], ["shard", "synthetic:1", "--out", self.folder / "o"]):
+                      ["shard", "synthetic:1,1"], ["shard", "synthetic:1", "--out", self.folder / "o"],
+                      ["shard", "synthetic:1,1", "--out", self.folder / "o", "--clients", "-1"]):
             with self.subTest(words=words):
                 self.fedmpi(*words, code=support.USAGE)
+        ended = self.fedmpi("shard", "synthetic:1,1", "--out", self.folder / "o", ranks=2, code=support.USAGE)
+        self.assertIn("without mpirun", ended.err)
         self.assertFalse((self.folder / "o").exists())
 
     def test_help_and_version(self):
