@@ -43,6 +43,12 @@ Star::Star(Communicator& comm, double deadline)
   if (!comm.is_root()) MPI_Irecv(nullptr, 0, MPI_BYTE, 0, kLeave, comm.handle(), &leave_);
 }
 
+Star::~Star() {
+  if (leave_ == MPI_REQUEST_NULL) return;
+  MPI_Cancel(&leave_);
+  MPI_Request_free(&leave_);
+}
+
 std::vector<int> Star::present() const {
   std::vector<int> ranks;
   for (int r = 1; r < comm_.size(); ++r)

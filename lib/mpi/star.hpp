@@ -17,6 +17,8 @@ class Star {
  public:
   // On all ranks together. `deadline` in seconds, above 0.
   Star(Communicator& comm, double deadline);
+  ~Star();
+  Star(const Star&) = delete;
 
   // From rank 0 to all that are left.
   void broadcast(std::span<std::byte> data);
