@@ -61,7 +61,9 @@ def training(machine, number, model, goal, share):
     clients, cohort, images, widths = WORKS[model]
     work = f"{'-'.join(map(str, widths))}, {clients} clients × {images} images, {cohort} a round, B = 10"
     goals = f"≥ {goal} × the PyTorch loop" + (f", ≥ {share:.0%} of the FMA peak" if share else "")
-    return [Figure(number, work, goals, f"{said}; {train['GFLOP']:.0f} GFLOP/s, {reached:.0%} of {peak:.0f}",
+    return [Figure(number, work, goals,
+                   f"{said}; {train['GFLOP']:.0f} GFLOP/s, {reached:.0%} of {peak:.0f}; all of that would be "
+                   f"{ratio / reached:.1f} ×",
                    same and ratio >= goal and reached >= share)]
 
 
@@ -76,17 +78,17 @@ def products(machine, model, batch):
     widths = WORKS[model][3]
     layers = "|".join(f"{a}-{b}" for a, b in zip(widths, widths[1:]))
     sizes = "|".join(map(str, set(batches(model, batch))))
-    return machine.benchmark("limits_bench", f"^gemm/(eigen|openblas|libxsmm)/.*/({layers})/B:({sizes})$", seconds=0.1)
+    return machine.benchmark("limits_bench", f"^gemm/.*/({layers})/B:({sizes})$", seconds=0.1)
 
 
-def best_products(runs, model, batch):
-    """CPU nanoseconds of those products, each by the library that is best at it."""
+def best_products(runs, model, batch, among):
+    """CPU nanoseconds of those products, each by the one of these libraries that is best at it, and which they are."""
     widths = WORKS[model][3]
     total, libraries = 0.0, set()
     for size in batches(model, batch):
         for layer, (a, b) in enumerate(zip(widths, widths[1:])):
             for kind in ["forward", "gradient"] + (["backward"] if layer else []):
-                times = {library: runs[name]["cpu_time"] for library in ("eigen", "openblas", "libxsmm")
+                times = {library: runs[name]["cpu_time"] for library in among
                          if (name := f"gemm/{library}/{kind}/{a}-{b}/B:{size}") in runs}
                 libraries.add(min(times, key=times.get))
                 total += min(times.values())
@@ -99,10 +101,12 @@ def larger_batches(machine):
         for batch in 32, 600:
             ratio, said, train, same, runs = against_torch(machine, model, batch,
                                                            lambda: products(machine, model, batch))
-            best, libraries = best_products(runs, model, batch)
+            best, libraries = best_products(runs, model, batch, ["eigen", "openblas", "libxsmm"])
+            own, _ = best_products(runs, model, batch, ["ours"])
             share = best / (1e3 * train["cpu_time"])
             figures.append(Figure("4", f"{model}, B = {batch}", "≥ 1.3 × PyTorch, ≥ 85 % of the best GEMM's speed",
-                                  f"{said}; {share:.0%} ({', '.join(sorted(libraries))})",
+                                  f"{said}; {share:.0%} ({', '.join(sorted(libraries))}), "
+                                  f"of the products alone {best / own:.0%}",
                                   same and ratio >= 1.3 and share >= 0.85))
     return figures
 

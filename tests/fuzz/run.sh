@@ -4,9 +4,9 @@
 set -euo pipefail
 corpus=$(dirname "${BASH_SOURCE[0]}")/corpus/$2
 found=$(mktemp -d "${TMPDIR:-/tmp}/fedmpi-fuzz-$2-XXXXXX")
-limit=(-max_total_time=3)
-[[ -n ${FEDMPI_LONG:-} ]] && limit=(-runs=10000000)
-# No input needs more than 10 s or 2 GiB. Leaks are looked for at the end, since looking after each run is slow.
-FEDMPI_FUZZ=$2 "$1" "${limit[@]}" -timeout=10 -rss_limit_mb=2048 -max_len=2048 -detect_leaks=0 -print_final_stats=1 \
+limit=(-max_total_time=3 -timeout=10)
+[[ -n ${FEDMPI_LONG:-} ]] && limit=(-runs=10000000 -timeout=100)  # there may be other work beside a long run
+# No input needs more than 2 GiB. Leaks are looked for at the end, since looking after each run is slow.
+FEDMPI_FUZZ=$2 "$1" "${limit[@]}" -rss_limit_mb=2048 -max_len=2048 -detect_leaks=0 -print_final_stats=1 \
   -verbosity=0 -artifact_prefix="$found/broken-" "$found" "$corpus"
 rm -r "$found"
