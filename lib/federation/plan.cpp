@@ -48,11 +48,9 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
   const std::uint64_t d = model.layout().size();
   const double p = static_cast<double>(participants(comm));
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, config, roster, d) + roster.mine.memory(), [&] {
-                                               std::uint64_t examples = 0;
-                                               for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
-                                               return examples;
-                                             }()};
+  std::uint64_t examples = 0;
+  for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, config, roster, d) + roster.mine.memory(), examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;
