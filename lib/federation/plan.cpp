@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 
 #include "client/algorithm.hpp"
 #include "federation/cohort.hpp"
@@ -21,6 +22,15 @@ std::size_t clients_in_a_round(const Config& config, const Roster& roster) {
   const double here = static_cast<double>(roster.mine.clients());
   const double mean = expected_cohort(config.federation, roster.clients) * here / static_cast<double>(roster.clients);
   return static_cast<std::size_t>(std::ceil(std::min(here, mean + 6 * std::sqrt(mean))));
+}
+
+std::string describe_test(const Config& config, const Roster& roster) {
+  if (roster.test_rows == 0) return "none";
+  const bool trained_on = std::any_of(roster.files.begin(), roster.files.end(), [&](const std::string& file) {
+    std::error_code unknown;
+    return std::filesystem::equivalent(file, config.data.test, unknown);
+  });
+  return fmt::format("of {} examples{}", roster.test_rows, trained_on ? ", which are trained on too" : "");
 }
 
 }  // namespace
@@ -69,11 +79,11 @@ std::string describe_plan(mpi::Communicator& comm, const Config& config, const R
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
       roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
-      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "",
-      roster.test_rows > 0 ? fmt::format("of {} examples", roster.test_rows) : "none", participants(comm),
-      participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
-      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(),
-      config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
+      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
+      participants(comm), participants(comm) == 1 ? "participant" : "participants", least, most,
+      config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
+      model.layout().size(), config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
+      config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
       bytes_text(d * sizeof(float)), bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory),
       bytes_text(d * sizeof(float) + 16384), states, config.run.dir);

@@ -266,14 +266,6 @@ double share_of_root(const mpi::Communicator& comm, double examples_per_round, s
   return std::clamp(idle / work, 1.0 / (p + 1.0), 1.0);
 }
 
-// There may be very many files, so one rank looks.
-void refuse_training_shard(const std::vector<std::string>& files, const std::string& test) {
-  std::error_code unknown;
-  for (const std::string& file : files)
-    if (std::filesystem::equivalent(file, test, unknown))
-      fail(ExitCode::usage, "data.test: {} is one of the shards that data.shards names, and would be trained on", test);
-}
-
 }  // namespace
 
 int participants(const mpi::Communicator& comm) { return comm.size() == 1 ? 1 : comm.size() - 1; }
@@ -346,7 +338,6 @@ void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path,
                double examples_per_round) {
   mpi::collectively(comm, [&] {
     if (path.empty()) return;
-    if (comm.is_root()) refuse_training_shard(roster.files, path);
     const auto shard = Shard::open(path);
     const Schema& found = shard->schema();
     const bool classes_fit =

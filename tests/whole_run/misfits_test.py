@@ -61,15 +61,16 @@ class Misfits(Faults):
                 write(self.whole / "test.h5", **how)
                 self.assert_all_named(["test.h5"])
 
-    def test_a_test_shard_that_would_be_trained_on(self):
+    def test_a_test_shard_that_is_trained_on_is_told(self):
         shards = self.shard("synthetic:1,1", name="held-out", clients=4, holdout=0.2)
         (self.folder / "link.h5").symlink_to(shards / "test.h5")
-        for ranks, test in ((0, shards / "test.h5"), (3, self.folder / "link.h5")):
-            with self.subTest(ranks=ranks):
-                options = {"data.shards": shards / "*.h5", "data.test": test, "federation.rounds": 1}
-                ended = self.train(f"run-{ranks}", options, ranks, support.USAGE)
-                self.assertIn("would be trained on", ended.diagnostics[0])
-                self.train(f"run-{ranks}", {**options, "data.shards": shards}, ranks)
+        for pattern, test, told in ((shards / "*.h5", "held-out/test.h5", True),
+                                    (shards / "*.h5", "link.h5", True), (shards, "held-out/test.h5", False)):
+            with self.subTest(pattern=pattern, test=test):
+                plan = self.train("run", {"data.shards": pattern, "data.test": self.folder / test},
+                                  words=["--dry-run"]).err
+                self.assertRegex(plan, "test shard of [0-9]+ examples")
+                self.assertEqual("which are trained on too" in plan, told, plan)
 
     def test_fewer_clients_than_participants(self):
         for ranks, idle in ((11, "10"), (13, "10, 11, 12")):
