@@ -113,6 +113,19 @@ TEST_F(Run, SetsAsideCheckpointsOfLaterRounds) {
   EXPECT_EQ(fs::read_symlink(path_ + "/latest.h5"), "checkpoint-000002.h5");
   r.save(example(4));
   EXPECT_EQ(r.checkpoints(), (Strings{file(2), file(4)})) << "what was set aside does not count";
+  r.set_aside_after(0);
+  EXPECT_TRUE(r.checkpoints().empty());
+  r.save(example(5));
+  fs::create_directory(file(5) + ".damaged");
+  expect_error(ExitCode::io, {file(5), "cannot be renamed"}, [&] { r.set_aside_after(0); });
+}
+
+TEST_F(Run, ACheckpointMayBeWrittenInTheWorkingDirectory) {
+  const fs::path before = fs::current_path();
+  fs::current_path(directory_ / ".");
+  write(example(3), "model.h5");
+  EXPECT_EQ(read(directory_ / "model.h5").round, 3u);
+  fs::current_path(before);
 }
 
 TEST_F(Run, OverlooksOtherFiles) {
