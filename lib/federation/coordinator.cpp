@@ -229,11 +229,12 @@ void Coordinator::save() {
 }
 
 void Coordinator::rescue() {
-  if (state_.round == 0 || saved_round_ == state_.round) return;
-  if (const std::optional<Error> failure = write_checkpoint())
+  if (state_.round == 0) return;
+  const std::optional<Error> failure = saved_round_ == state_.round ? std::nullopt : write_checkpoint();
+  if (failure)
     note(fmt::format("{}; the rounds after {} are lost", failure->what(), saved_round_));
   else
-    note(fmt::format("saved {}; --run.resume auto goes on from there", saved_as_));
+    note(fmt::format("round {} is saved in {}; --run.resume auto goes on from there", state_.round, config_.run.dir));
 }
 
 void Coordinator::step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down) {

@@ -136,6 +136,7 @@ class Losing(support.WholeRun):
         self.assertLess(time.monotonic() - stopped, 10)
         self.assertEqual(ended.code, support.STOPPED, str(ended))
         self.assertIn("no answer from rank 2 for 1 s", ended.err)
+        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto goes on from there")
 
     def test_a_stalled_rank_is_named_and_the_run_can_go_on(self):
         """Nothing is missing afterwards, not even the evaluation that was due when the run stopped."""
