@@ -74,19 +74,19 @@ class Model:
 
 
 def exchange_times(machine, name, ranks):
-    times = {}
-    for d in SIZES:
-        run = machine.benchmark("exchange_bench", f"^{name}/{d}/", ranks=ranks,
-                                environment={"FEDMPI_BENCH_PARAMETERS": str(d)})
-        times[d] = 1e-6 * run[f"{name}/{d}"]["median_us"]
-    return times
+    def of(d):
+        return lambda: machine.benchmark("exchange_bench", f"^{name}/{d}/", ranks=ranks,
+                                         environment={"FEDMPI_BENCH_PARAMETERS": str(d)})[f"{name}/{d}"]["median_us"]
+
+    return dict(zip(SIZES, (1e-6 * micro for micro in alternate(machine.repeats, *map(of, SIZES)))))
 
 
 def step_time(machine, hidden):
     """Seconds per parameter of rank 0's own step, for a network with two such hidden layers."""
     parameters = 784 * hidden + hidden * hidden + hidden * 10 + 2 * hidden + 10
-    run = machine.round(2, data__shards="run/bench/1000", model__kind="mlp", model__hidden=f"{hidden},{hidden}",
-                        federation__cohort=1, federation__rounds=12)
+    (run,) = alternate(machine.repeats, lambda: machine.round(
+        2, data__shards="run/bench/1000", model__kind="mlp", model__hidden=f"{hidden},{hidden}", client__batch=10,
+        federation__cohort=1, federation__rounds=max(12, 40_000_000 // parameters)))
     return run["server"] / parameters
 
 

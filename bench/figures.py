@@ -116,7 +116,7 @@ def whole_round(machine):
     for model, parameters in ("softmax", 7850), ("2nn", 199210):
         cohort = WORKS[model][1]
         run, alone, exchange = alternate(
-            machine.repeats, lambda: machine.round(2, **work_options(model)),
+            3 * machine.repeats, lambda: machine.round(2, **work_options(model)),
             lambda: machine.benchmark("local_training_bench", f"^train/{model}/B:10$"),
             lambda: machine.benchmark("exchange_bench", f"^ours/{parameters}/", ranks=2,
                                       environment={"FEDMPI_BENCH_PARAMETERS": str(parameters),

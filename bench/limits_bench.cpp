@@ -1,15 +1,18 @@
-// What this core can do: fused multiply-adds from registers, matrix products by the best libraries on the
-// very shapes of a training step, copies, and reading a file that the page cache holds.
+// What this core can do: fused multiply-adds from registers, matrix products by the best libraries on the very shapes
+// of a training step, copies, a word with another core, and reading a file that the page cache holds.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <Eigen/Core>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/random.hpp"
@@ -163,6 +166,33 @@ void read_at_random(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(at = lines[at].next);
 }
 
+// A cache line to another core and back. Where the cores are virtual their host decides how far apart they are, and
+// decides anew now and then.
+void core_to_core(benchmark::State& state) {
+  cpu_set_t allowed, first, second;
+  sched_getaffinity(0, sizeof allowed, &allowed);
+  CPU_ZERO(&first);
+  CPU_ZERO(&second);
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&second) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, CPU_COUNT(&first) == 0 ? &first : &second);
+  if (CPU_COUNT(&second) == 0) return state.SkipWithError("there is one core only");
+  std::atomic<std::int64_t> turn{0};  // even: mine; odd: the other's; negative: over
+  std::thread other([&] {
+    sched_setaffinity(0, sizeof second, &second);
+    for (std::int64_t now; (now = turn.load(std::memory_order_acquire)) >= 0;)
+      if (now % 2 == 1) turn.store(now + 1, std::memory_order_release);
+  });
+  sched_setaffinity(0, sizeof first, &first);
+  for (auto _ : state) {
+    const std::int64_t now = turn.load(std::memory_order_acquire) + 1;
+    turn.store(now, std::memory_order_release);
+    while (turn.load(std::memory_order_acquire) == now) continue;
+  }
+  turn.store(-1, std::memory_order_release);
+  other.join();
+  sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 // The whole file by read(2), a mebibyte at a time.
 void read_file(benchmark::State& state, const std::string& path) {
   std::vector<char> buffer(1 << 20);
@@ -217,6 +247,7 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("memcpy", copy)->Arg(1 << 15)->Arg(1 << 20)->Arg(1 << 28);
   benchmark::RegisterBenchmark("read_at_random", read_at_random)
       ->Arg(24 << 20);  // what a million clients take in row 10
+  benchmark::RegisterBenchmark("core_to_core", core_to_core)->UseRealTime();
   const char* folder = std::getenv("FEDMPI_BENCH_DATA");
   const std::string shard = std::string(folder != nullptr ? folder : "run/bench") + "/1000/shard-00000.h5";
   benchmark::RegisterBenchmark("read_file", [shard](benchmark::State& state) { read_file(state, shard); });

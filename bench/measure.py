@@ -35,7 +35,8 @@ class Machine:
         return done.stdout
 
     def benchmark(self, program, pattern, ranks=0, environment=None, seconds=None):
-        """Benchmarks whose names match, each run for so many seconds, as {name: the benchmark's JSON}."""
+        """Benchmarks whose names match, each run for so many seconds, as {name: the benchmark's JSON}; the medians of
+        those that share a name."""
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             command = [f"{self.build}/bench/{program}", f"--benchmark_filter={pattern}",
                        f"--benchmark_out={out.name}", "--benchmark_out_format=json"]
@@ -43,8 +44,16 @@ class Machine:
             if seconds and not ranks:
                 command.append(f"--benchmark_min_time={seconds}")
             self.run(command, ranks, environment)
-            runs = json.load(out)["benchmarks"]
-        return {r["name"].split("/iterations:")[0]: r for r in runs if not r.get("error_occurred")}
+            runs = {}
+            for run in json.load(out)["benchmarks"]:
+                if not run.get("error_occurred"):
+                    runs.setdefault(run["name"].split("/iterations:")[0], []).append(run)
+        return {name: median_of(turns) for name, turns in runs.items()}
+
+    def core_to_core(self):
+        """Nanoseconds that a cache line takes to another core and back, at forty moments; none if there is no other."""
+        found = (self.benchmark("limits_bench", "^core_to_core/", seconds=0.01) for _ in range(40))
+        return [run["real_time"] for runs in found for run in runs.values()]
 
     def round(self, ranks, environment=None, **options):
         """A run of the whole program, options with __ for the dot; see round_bench.cpp for what comes back."""

@@ -3,6 +3,7 @@ import argparse
 import datetime
 import os
 import platform
+import statistics
 import subprocess
 
 import figures
@@ -31,12 +32,16 @@ def first_line(*command):
     return done.stdout.splitlines()[0] if done.stdout else "unknown"
 
 
-def describe_machine(quick):
+def describe_machine(machine):
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
-    return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; "
+    load = os.getloadavg()[0]
+    cores = machine.core_to_core()
+    line = (f"; a cache line goes to another core and back in {statistics.median(cores):.0f} ns, now {min(cores):.0f}, "
+            f"now {max(cores):.0f}") if cores else ""
+    return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {load:.1f} at the start; "
             f"{first_line('g++', '--version')}; {first_line('mpirun', '--version')}; "
-            f"revision {first_line('git', 'describe', '--always', '--dirty')}{'; --quick' if quick else ''}")
+            f"revision {first_line('git', 'describe', '--always', '--dirty')}{'; --quick' if machine.quick else ''}{line}")
 
 
 def main():
@@ -55,7 +60,7 @@ def main():
         lines.append(line)
         print(line, flush=True)
 
-    say(describe_machine(options.quick) + "\n")
+    say(describe_machine(machine) + "\n")
     say("| # | work | goal | measured | met |\n|---|---|---|---|---|")
     for number in options.only or ROWS:
         for f in ROWS[number](machine):
