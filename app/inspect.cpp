@@ -76,7 +76,10 @@ ordered_json describe_checkpoint(const std::string& path) {
   for (const auto& [name, values] : c.server) j["server"][name] = values.size();
   const checkpoint::Row& last = c.history.back();
   const std::string metric = checkpoint::metric_name(c.schema.task);
-  const auto number = [](double x) { return std::isnan(x) ? ordered_json(nullptr) : ordered_json(x); };
+  const auto number = [](double x) -> ordered_json {  // JSON knows no infinity
+    if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+    return std::isnan(x) ? ordered_json(nullptr) : ordered_json(x);
+  };
   j["history"] = {{"rows", c.history.size()},
                   {"train_loss", number(last.train_loss)},
                   {"test_loss", number(last.test_loss)},

@@ -40,7 +40,10 @@ FileLock::FileLock(std::string path, const std::string& what) : path_(std::move(
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (!take(what)) {
     if (std::chrono::steady_clock::now() > end)
-      fail(ExitCode::cannot_create, "{} is in use by {}; wait for its end, or choose another", what, holder_of(path_));
+      fail(ExitCode::cannot_create,
+           "{}: {} is held by {}; wait for its end or choose another directory; if that process is gone, remove the "
+           "file",
+           what, path_, holder_of(path_));
     std::this_thread::sleep_for(kPause);
   }
   const std::string text = myself() + "\n";
@@ -48,17 +51,26 @@ FileLock::FileLock(std::string path, const std::string& what) : path_(std::move(
   const int error = errno;
   unlink(path_.c_str());
   close(file_);
-  fail(ExitCode::cannot_create, "{} cannot be written: {}", what, std::strerror(error));
+  fail(ExitCode::cannot_create, "{}: {} cannot be written: {}", what, path_, std::strerror(error));
 }
 
 bool FileLock::take(const std::string& what) {
   file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (file_ < 0) fail(ExitCode::cannot_create, "{} cannot be written: {}", what, std::strerror(errno));
-  const bool busy = flock(file_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR);
-  struct stat info {};
-  if (!busy && fstat(file_, &info) == 0 && info.st_nlink > 0) return true;  // and nobody has removed it meanwhile
+  if (file_ < 0) fail(ExitCode::cannot_create, "{}: {} cannot be written: {}", what, path_, std::strerror(errno));
+  const int error = flock(file_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  const bool no_locks = error == ENOSYS || error == EOPNOTSUPP || error == ENOLCK;
+  if ((error == 0 || no_locks) && is_at_path()) return true;
   close(file_);
-  return false;
+  if (error == 0 || no_locks || error == EWOULDBLOCK || error == EINTR) return false;
+  fail(ExitCode::cannot_create, "{}: {} cannot be locked: {}", what, path_, std::strerror(error));
+}
+
+// Nobody has removed it meanwhile.
+bool FileLock::is_at_path() const {
+  struct stat held {};
+  struct stat there {};
+  return fstat(file_, &held) == 0 && stat(path_.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
+         held.st_ino == there.st_ino;
 }
 
 FileLock::~FileLock() {

@@ -7,9 +7,9 @@ namespace fedmpi {
 
 class FileLock {
  public:
-  // Creates the file, which says who holds it: "process 4711 on node3". Waits a few seconds for a holder that is just
-  // ending, then Error(cannot_create), with `what` as the subject; so too if the file cannot be written. A file system
-  // that knows no locks, as Lustre without -o flock, grants it to everybody.
+  // Creates the file, which says who holds it: "process 4711 on node3". Waits up to ten seconds for a holder that is
+  // just ending, then Error(cannot_create), with `what` as the subject; so too if the file cannot be written. A file
+  // system that knows no locks, as Lustre without -o flock, grants it to everybody.
   FileLock(std::string path, const std::string& what);
   ~FileLock();  // removes the file; a process that is killed leaves it behind, held by nobody
   FileLock(const FileLock&) = delete;
@@ -18,6 +18,7 @@ class FileLock {
  private:
   // Opens the file and takes it; false if another has it.
   bool take(const std::string& what);
+  bool is_at_path() const;
 
   std::string path_;
   int file_ = -1;

@@ -39,7 +39,7 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
   for (fs::path p = path_; !p.empty() && !fs::exists(p, error); p = p.parent_path()) created_.push_back(p.string());
   fs::create_directories(path_, error);
   if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot be created: {}", path_, error.message());
-  lock_.emplace(path_ + "/.lock", fmt::format("run.dir: {}", path_));
+  lock_.emplace(path_ + "/.lock", "run.dir");
 }
 
 RunDirectory::~RunDirectory() {
@@ -68,6 +68,7 @@ std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const st
     try {
       return read(files.back());
     } catch (const Error& error) {
+      if (error.code() != ExitCode::bad_data) throw;  // says nothing about the file
       note(fmt::format("{}{}", error.what(), files.size() > 1 ? "; trying the checkpoint before it" : ""));
     }
   }

@@ -197,10 +197,11 @@ std::vector<std::string> shard_files(const std::string& pattern) {
   glob_t found{};
   std::vector<std::string> files;
   const int outcome = glob(search.c_str(), GLOB_ERR, nullptr, &found);
-  const bool forbidden = outcome == GLOB_ABORTED && errno == EACCES;
+  const int error = errno;
   if (outcome == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
-  if (forbidden) fail(ExitCode::bad_data, "data.shards: '{}' cannot be searched: {}", search, std::strerror(EACCES));
+  if (outcome != 0 && outcome != GLOB_NOMATCH && error != ENOENT)
+    fail(ExitCode::bad_data, "data.shards: '{}' cannot be searched: {}", search, std::strerror(error));
   if (files.empty())
     fail(ExitCode::bad_data, "data.shards: expected shards at '{}', found no file of that name", search);
   std::sort(files.begin(), files.end());

@@ -59,6 +59,15 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
 void Coordinator::begin() {
   directory_.set_aside_after(state_.round);
   directory_.write_config(state_.config);
+  if (state_.round > saved_round_) {  // of a checkpoint elsewhere: from now on this directory can be gone on from
+    if (const std::optional<Error> failure = write_checkpoint()) throw *failure;
+    lap(&checkpoint::Row::seconds_checkpoint);
+  }
+  if (closed_ && due(config_.eval.every) && !evaluated(state_.history.back())) {
+    row_ = state_.history.back();
+    state_.history.pop_back();
+    closed_ = false;
+  }
   directory_.begin_history(checkpoint::columns(metric_of(roster_)), state_.history);
 }
 
@@ -76,6 +85,7 @@ void Coordinator::resume() {
   }
   if (from == "auto") {
     if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
+    saved_round_ = state_.round;
   } else {
     if (!std::filesystem::exists(from))
       fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'", from);
@@ -119,17 +129,13 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
       fail(ExitCode::bad_data, "run.resume: expected the optimizer's state 'server/{}', found none in the checkpoint",
            s.name);
   }
-  saved_round_ = state_.round = before.round;
+  state_.round = before.round;
   state_.exponent = before.exponent;
   std::copy(before.parameters.begin(), before.parameters.end(), parameters_.begin());
   state_.history = std::move(before.history);
   state_.events = std::move(before.events);
   for (const checkpoint::Row& row : state_.history) clock_.record_earlier(row);
   closed_ = true;
-  if (!due(config_.eval.every) || evaluated(state_.history.back())) return;
-  row_ = state_.history.back();
-  state_.history.pop_back();
-  closed_ = false;
 }
 
 bool Coordinator::evaluated(const checkpoint::Row& row) const {

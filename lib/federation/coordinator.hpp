@@ -41,7 +41,8 @@ class Coordinator {
   Coordinator(const Config& config, const Roster& roster, const model::Model& model, std::span<float> parameters,
               const Observer& observer, std::chrono::steady_clock::time_point started);
 
-  // Writes config.ini and begins history.csv; until then no file of the run directory has changed.
+  // From here on the directory is this run's: sets damaged checkpoints aside, writes config.ini, saves the state that
+  // was read from elsewhere, and begins history.csv. Until then no file of it has changed.
   void begin();
 
   std::uint64_t round() const { return state_.round; }  // rounds that the parameters have seen

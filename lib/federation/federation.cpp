@@ -180,10 +180,11 @@ class Federation {
     round_.clients_changed();
     cluster_.all_merge<std::uint64_t, add>(out_of_reach, kDeadlinesToLoad);
     if (coordinator_)
-      coordinator_->record(out_of_reach == 0 ? "the other participants have taken over its clients"
-                                             : fmt::format("{} of its clients cannot be read by the other participants "
-                                                           "and take no further part",
-                                                           out_of_reach));
+      coordinator_->record(out_of_reach == 0
+                               ? "the other participants have taken over its clients"
+                               : fmt::format("{} of its clients cannot be read by the other participants, "
+                                             "or have changed on file, and take no further part",
+                                             out_of_reach));
   }
   static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
 

@@ -17,11 +17,14 @@ namespace fedmpi::federation {
 
 namespace {
 
-// Clients of this rank in a round: six standard deviations above the mean, which chance all but never exceeds.
+// Clients of this rank in a round at most: six standard deviations above the mean, which chance very rarely exceeds.
 std::size_t clients_in_a_round(const Config& config, const Roster& roster) {
   const double here = static_cast<double>(roster.mine.clients());
-  const double mean = expected_cohort(config.federation, roster.clients) * here / static_cast<double>(roster.clients);
-  return static_cast<std::size_t>(std::ceil(std::min(here, mean + 6 * std::sqrt(mean))));
+  const double cohort = expected_cohort(config.federation, roster.clients);
+  const double mean = cohort * here / static_cast<double>(roster.clients);
+  double most = std::min(here, mean + 6 * std::sqrt(mean));
+  if (config.federation.sampling != "poisson") most = std::min(most, cohort);
+  return static_cast<std::size_t>(std::ceil(most));
 }
 
 std::string describe_test(const Config& config, const Roster& roster) {

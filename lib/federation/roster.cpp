@@ -206,8 +206,8 @@ data::Part part_of(const Roster& roster, const Unit& u) {
   return {roster.files[u.file], u.first_client, u.clients, roster.first_client[u.file] + u.first_client};
 }
 
-// A file that is opened again while the run goes on may be another by now.
-void refuse_replaced(const data::Dataset& read, const Unit& u, const Schema& schema, const std::string& file) {
+// Whether a file that is opened again while the run goes on is another by now, by its sizes.
+bool replaced(const data::Dataset& read, const Unit& u, const Schema& schema) {
   std::uint64_t examples = 0;
   bool same = true;
   for (const data::Block& b : read.blocks()) {
@@ -215,7 +215,7 @@ void refuse_replaced(const data::Dataset& read, const Unit& u, const Schema& sch
            b.schema.targets == schema.targets;
     examples += b.rows + b.dropped;
   }
-  if (!same || examples != u.examples) fail(ExitCode::bad_data, "{}: it has been replaced since the run began", file);
+  return !same || examples != u.examples;
 }
 
 void load_my_clients(mpi::Communicator& comm, Roster& roster) {
@@ -313,8 +313,10 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     try {
       const data::Part part = part_of(*this, u);
       data::Dataset theirs = data::load(std::span(&part, 1), schema.classes, skip_bad, budget);
-      refuse_replaced(theirs, u, schema, part.file);
-      mine.add(std::move(theirs));
+      if (replaced(theirs, u, schema))
+        out_of_reach += u.clients;
+      else
+        mine.add(std::move(theirs));
     } catch (const Error&) {  // a file of the other's own: its clients are counted, and the run says so
       out_of_reach += u.clients;
     }

@@ -51,7 +51,7 @@ void die_with(pid_t parent) {
   struct stat info {};
   stat(request.path, &info);
   const rlim_t seconds = 2 + static_cast<rlim_t>(info.st_size) / 20'000'000 + request.bytes / 100'000'000;
-  const rlimit limit = {seconds, seconds};
+  const rlimit limit = {seconds, seconds + 1};  // the first by SIGXCPU
   setrlimit(RLIMIT_CPU, &limit);
   // What the library forgets to set, or uses after it has freed it, is to hurt here and not by chance in the job.
   mallopt(M_PERTURB, 0xA5);
@@ -176,9 +176,11 @@ void probe(const std::string& path, Trial trial, std::uint64_t first, std::uint6
   if (reply->code != ExitCode::done) throw Error(reply->code, reply->message);
   const int status = reply->status;
   if (status == 0) return;
-  const bool endless = WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL);
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  if (signal == SIGKILL || signal == SIGTERM)
+    fail(ExitCode::io, "{}: the process that was to probe the file has been killed; is there too little memory?", path);
   fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found a damaged or forged one on which the library {}",
-       path, endless ? "does not come to an end" : "crashes");
+       path, signal == SIGXCPU ? "does not come to an end" : "crashes");
 }
 
 }  // namespace fedmpi::hdf5

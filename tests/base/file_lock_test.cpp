@@ -24,7 +24,8 @@ class Locking : public testing::Test {
 
 TEST_F(Locking, RefusesASecondHolderAndNamesTheFirst) {
   const FileLock first(path_, "here");
-  test::expect_error(ExitCode::cannot_create, {"here is in use by process " + std::to_string(getpid()) + " on "},
+  test::expect_error(ExitCode::cannot_create,
+                     {"here: " + path_ + " is held by process " + std::to_string(getpid()) + " on "},
                      [&] { const FileLock second(path_, "here"); });
   EXPECT_TRUE(fs::exists(path_));
 }
@@ -49,7 +50,8 @@ TEST_F(Locking, TakesWhatAKilledHolderLeftBehind) {
 }
 
 TEST_F(Locking, RefusesWhatCannotBeWritten) {
-  test::expect_error(ExitCode::cannot_create, {"there cannot be written: ", "No such file"},
+  test::expect_error(ExitCode::cannot_create,
+                     {"there: " + directory_ / "missing/lock" + " cannot be written: No such file"},
                      [&] { const FileLock lock(directory_ / "missing/lock", "there"); });
 }
 

@@ -1,11 +1,13 @@
 // Files that are damaged, or made to harm whoever reads them, each as the C library writes it.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <functional>
 
 #include "hdf5/file.hpp"
+#include "hdf5/probe.hpp"
 #include "support/expect_error.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -55,6 +57,20 @@ class HostileFile : public testing::Test {
   TemporaryDirectory directory_;
   std::string path_ = directory_ / "hostile.h5", secret_ = directory_ / "secret.h5";
 };
+
+TEST(Probe, FindsWhatCrashesOrDoesNotEnd) {
+  const auto crash = [](const std::string&, std::uint64_t, std::uint64_t) { raise(SIGSEGV); };
+  expect_error(ExitCode::bad_data, {"a.h5: ", "crashes"}, [&] { probe("a.h5", crash); });
+  const auto run_on = [](const std::string&, std::uint64_t, std::uint64_t) {
+    for (volatile bool more = true; more;) continue;
+  };
+  expect_error(ExitCode::bad_data, {"a.h5: ", "does not come to an end"}, [&] { probe("a.h5", run_on); });
+}
+
+TEST(Probe, SaysNothingOfTheFileIfItIsKilled) {
+  const auto killed = [](const std::string&, std::uint64_t, std::uint64_t) { raise(SIGKILL); };
+  expect_error(ExitCode::io, {"a.h5: ", "has been killed"}, [&] { probe("a.h5", killed); });
+}
 
 TEST_F(HostileFile, MayNotLinkSoftly) {
   make([](hid_t f) {

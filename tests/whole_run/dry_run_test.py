@@ -1,5 +1,7 @@
 """--dry-run checks everything and trains nothing."""
 
+import re
+
 import support
 
 
@@ -26,6 +28,15 @@ class DryRun(support.WholeRun):
                 self.assertRegex(plan, rf"{4 * parameters / 1024:.1f} KiB down and {8 * parameters / 1024:.1f} KiB up")
                 self.assertRegex(plan, r"memory +about [\d.]+ [KM]iB")
                 self.assertRegex(plan, r"checkpoint +about [\d.]+ KiB")
+
+    def test_counts_no_more_updates_than_a_cohort_has(self):
+        """Of a fixed size; one drawn by chance may come out larger."""
+        memory = {}
+        for sampling in ("uniform", "poisson"):
+            plan = self.dry_run(2, **{"federation.cohort": 1, "federation.sampling": sampling, "model.hidden": 5000,
+                                      "aggregate.kind": "median"}).err
+            memory[sampling] = float(re.search(r"memory +about ([\d.]+) MiB", plan)[1])
+        self.assertLess(memory["uniform"] + 4 * 4 * 71 * 5000 / 2**20, memory["poisson"])
 
     def test_trains_nothing(self):
         ended = self.dry_run(2)

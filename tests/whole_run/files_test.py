@@ -228,6 +228,15 @@ class Inspect(support.WholeRun):
         self.assertRegex(text, r"(?m)^round +3$")
         self.assertIn(ended.sha256, text)
 
+    def test_a_checkpoint_of_a_model_whose_loss_overflows(self):
+        """Unlike one that was not measured."""
+        shards = self.shard("linear:features=7,examples=500", clients=4, holdout=0.2)
+        self.train("run", {"data.shards": shards, "data.test": shards / "test.h5", "model.kind": "linear",
+                           "client.algorithm": "fedsgd", "client.lr": 2e6, "federation.rounds": 6})
+        text, parsed = self.inspect(self.folder / "run" / "latest.h5")
+        self.assertEqual((parsed["history"]["test_loss"], parsed["history"]["test_rmse"]), ("inf", "inf"))
+        self.assertRegex(text, r"(?m)^ +test_loss +inf$")
+
 
 if __name__ == "__main__":
     support.main()

@@ -80,13 +80,13 @@ class FullDisk(support.WholeRun):
 
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
-        cases = {"/proc/fedmpi": "cannot be created", "/sys/kernel": "cannot be written",
-                 self.folder / "file" / "run": "cannot be created", "/dev/full/run": "cannot be created"}
+        cases = {"/proc/fedmpi": " cannot be created", "/sys/kernel": "/.lock cannot be written",
+                 self.folder / "file" / "run": " cannot be created", "/dev/full/run": " cannot be created"}
         for ranks in (0, 3):
             for run, words in cases.items():
                 with self.subTest(run=run, ranks=ranks):
                     ended = self.train(run, self.options, ranks, support.CANNOT_CREATE)
-                    self.assertIn(f"run.dir: {run} {words}", ended.diagnostics[0])
+                    self.assertIn(f"run.dir: {run}{words}", ended.diagnostics[0])
                     self.assertNotIn("round ", ended.out)
 
 

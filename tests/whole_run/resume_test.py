@@ -36,7 +36,7 @@ class TwoAtOnce(ElevenRounds):
         options = {**self.options, "run.resume": "auto"}
         for second in support.together([lambda: self.train("run", options, 0, support.CANNOT_CREATE),
                                         lambda: self.train("run", options, 3, support.CANNOT_CREATE)]):
-            self.assertRegex(second.diagnostics[0], "run.dir: .*run is in use by process [0-9]+ on ")
+            self.assertRegex(second.diagnostics[0], "run.dir: .*run/.lock is held by process [0-9]+ on ")
         first.signal(signal.SIGUSR1)
         ended = first.wait()
         self.assertEqual(ended.code, support.STOPPED, str(ended))
@@ -71,6 +71,18 @@ class RunDirectory(ElevenRounds):
         resumed = self.train("other", {**self.options, "run.resume": checkpoint}, ranks=3)
         self.assertIn("going on after round 8", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
+
+    def test_a_directory_that_goes_on_from_a_file_holds_its_state_at_once(self):
+        """So that it can be gone on from, whenever the run stops."""
+        undisturbed = self.train("run", self.options)
+        for rounds, stop in ((8, {"stop.minutes": 1e-6}), (11, {})):
+            other, name = f"other-{rounds}", f"checkpoint-{rounds:06}.h5"
+            self.train(other, {**self.options, **stop, "run.resume": self.folder / "run" / name}, 3,
+                       support.STOPPED if stop else support.DONE)
+            self.assertTrue((self.folder / other / name).exists())
+            resumed = self.train(other, {**self.options, "run.resume": "auto"})
+            self.assertIn(f"round {rounds}", resumed.err)
+            self.assertEqual(resumed.sha256, undisturbed.sha256)
 
     def test_a_row_after_a_resume_holds_its_own_figures_alone(self):
         shards = self.shard("synthetic:0.5,0.5", name="held-out", clients=8, holdout=0.2)
