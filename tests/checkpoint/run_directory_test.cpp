@@ -1,8 +1,15 @@
 #include "checkpoint/run_directory.hpp"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "checkpoint/examples.hpp"
 #include "support/expect_error.hpp"
@@ -34,6 +41,11 @@ class Run : public testing::Test {
   std::string path_ = directory_ / "deep/er/run";
 };
 
+std::vector<pid_t> children_of(pid_t parent) {
+  std::ifstream list(fmt::format("/proc/{0}/task/{0}/children", parent));
+  return {std::istream_iterator<pid_t>(list), {}};
+}
+
 TEST_F(Run, MakesItsDirectoryAndLeavesNoneThatWasNotUsed) {
   {
     const RunDirectory r = run();
@@ -61,6 +73,32 @@ TEST_F(Run, RefusesWhatCannotBeADirectory) {
   write_file(directory_ / "file", "");
   expect_error(ExitCode::cannot_create, {"run.dir", directory_ / "file/run"},
                [&] { RunDirectory(directory_ / "file/run", 2); });
+}
+
+TEST_F(Run, DoesNotTakeACheckpointForDamagedBecauseItsProbeWasKilled) {
+  RunDirectory r = run();
+  r.save(example(1));
+  r.save(example(2));
+  std::atomic<bool> caught = false;
+  std::thread killer([&] {
+    while (!caught)
+      for (const pid_t server : children_of(getpid()))
+        for (const pid_t probe : children_of(server)) kill(probe, SIGKILL);
+  });
+  for (const auto start = std::chrono::steady_clock::now();
+       !caught && std::chrono::steady_clock::now() - start < std::chrono::seconds(20);) {
+    Strings notes;
+    try {
+      EXPECT_EQ(newest(r, &notes), 2u);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::io) << error.what();
+      EXPECT_NE(std::string(error.what()).find(file(2)), std::string::npos) << error.what();
+      caught = true;
+    }
+    EXPECT_EQ(notes, Strings());
+  }
+  EXPECT_TRUE(caught.exchange(true));
+  killer.join();
 }
 
 TEST_F(Run, KeepsTheNewestCheckpointsAndALinkToTheLast) {
