@@ -29,7 +29,7 @@ class Kills(support.WholeRun):
 
     def undisturbed(self):
         if not hasattr(self, "reference"):
-            self.reference = self.train("undisturbed", self.options, timeout=120).sha256
+            self.reference = self.train("undisturbed", self.options, timeout=4 * support.TIMEOUT).sha256
         return self.reference
 
     def rows(self, run):
@@ -113,7 +113,7 @@ class Kills(support.WholeRun):
                 self.assertNotEqual(started.wait().code, support.DONE)
                 self.assert_little_lost(run)
         for ranks, victim, _ in ((0, 0, 0), (3, 0, 0), (3, 1, 0), (4, 3, 0)):
-            ended = self.train(f"run-{ranks}-{victim}", self.options, (ranks + 2) % 5, timeout=60)
+            ended = self.train(f"run-{ranks}-{victim}", self.options, (ranks + 2) % 5, timeout=2 * support.TIMEOUT)
             self.assertEqual(ended.sha256, self.undisturbed())
 
     def test_terminated(self):
@@ -133,7 +133,7 @@ class Kills(support.WholeRun):
                 self.assert_gone(started)
                 started.wait()
                 self.assert_little_lost(run)
-                ended = self.train(run, self.options, (ranks + 3) % 5, timeout=60)
+                ended = self.train(run, self.options, (ranks + 3) % 5, timeout=2 * support.TIMEOUT)
                 self.assertEqual(ended.sha256, self.undisturbed())
 
 
