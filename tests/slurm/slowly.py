@@ -1,7 +1,7 @@
 """slowly.py BEGIN END COMMAND …: runs a rank of a job so that a short run lasts long and costs nothing.
 
-From when the file BEGIN is written until there is a file END, rank 0 is stopped most of the time. The other ranks wait
-for it."""
+From when the file BEGIN is written until there is a file END, or SIGUSR1 tells the run to stop, rank 0 is stopped most
+of the time. The other ranks wait for it."""
 
 import ctypes
 import os
@@ -19,11 +19,16 @@ def main():
     started = time.time()
     # What stops the command must not outlive it, nor leave it stopped.
     child = subprocess.Popen(sys.argv[3:], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
-    ended = threading.Event()
-    signal.signal(signal.SIGUSR1, lambda *_: child.send_signal(signal.SIGUSR1))
+    ended, told = threading.Event(), []
+
+    def tell_to_stop(*_):
+        told.append(True)
+        child.send_signal(signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, tell_to_stop)
 
     def stop_and_go():
-        while not ended.wait(RUNNING):
+        while not told and not ended.wait(RUNNING):
             if not os.path.exists(begin) or os.path.getmtime(begin) < started or os.path.exists(end):
                 continue
             child.send_signal(signal.SIGSTOP)
