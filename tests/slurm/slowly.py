@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-RUNNING, STOPPED = 0.004, 0.5  # seconds, in turn
+RUNNING, STOPPED = 0.004 * float(os.environ.get("FEDMPI_SLOWER", "1")), 0.5  # seconds, in turn
 
 
 def main():
