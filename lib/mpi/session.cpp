@@ -1,5 +1,8 @@
 #include "mpi/session.hpp"
 
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -11,6 +14,22 @@
 #endif
 
 namespace fedmpi::mpi {
+
+namespace {
+
+// Ends all ranks. Where several abort at once PMIx may leave one of them waiting for ever (open-mpi/ompi#3225): after
+// some seconds it leaves by itself.
+[[noreturn]] void end_all(int exit_code) {
+  constexpr unsigned kSeconds = 5;
+  static volatile std::sig_atomic_t code;
+  code = exit_code;
+  std::signal(SIGALRM, [](int) { std::_Exit(code); });
+  alarm(kSeconds);
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+}  // namespace
 
 Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_exceptions()) {
 #ifdef __GLIBC__
@@ -33,11 +52,11 @@ Session::~Session() {
   library_.abandoned = world_.abandoned();
   if (!world_.end_job_with()) return;
   std::fflush(nullptr);
-  MPI_Abort(MPI_COMM_WORLD, *world_.end_job_with());
+  end_all(*world_.end_job_with());
 }
 
 void Session::abort(int exit_code) {
-  if (!world_.abandoned()) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (!world_.abandoned()) end_all(exit_code);
   std::_Exit(exit_code);
 }
 
