@@ -159,7 +159,7 @@ def efficiency(machine):
 
 def evaluation(machine):
     options = {**work_options("2nn"), "data__test": f"{DATA}/100/test.h5"}
-    every, never = alternate(machine.repeats, lambda: machine.round(2, **options, eval__every=1),
+    every, never = alternate(3 * machine.repeats, lambda: machine.round(2, **options, eval__every=1),
                              lambda: machine.round(2, **options))
     share = 1 - never["seconds"] / every["seconds"]
     return [Figure("12", "evaluation on 10,000 images, every round of the 2NN with 10 clients, 2 ranks",
