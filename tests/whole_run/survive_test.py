@@ -112,7 +112,7 @@ class Losing(support.WholeRun):
 
     def test_the_aggregator_dies(self):
         """Then the job ends too, although its launcher would let it live."""
-        run = self.start(4, recovering(), **SURVIVE)
+        run = self.start(4, recovering(), **{**SURVIVE, "federation.rounds": 10**6})
         self.wait_for_round(run, 3)
         self.hit(run, 0, signal.SIGKILL)
         self.assertIn("rank 0 is gone; the last checkpoint is intact", run.wait().err)
