@@ -1,8 +1,8 @@
 // Weights out and the exact sum back, beside raw MPI_Bcast + MPI_Reduce of as many float32; on all ranks together, with
 // fixed numbers of iterations so that the ranks agree. Before the clock starts, which is rank 0's, it has written new
 // weights and every participant a new update; it stops when rank 0 has the sum. (Written anew because they are so in
-// every round: what has not changed since the last time is fetched from a nearer cache, and flatters.) They
-// take turns: a name comes several times.
+// every round: what has not changed since the last time is fetched from a nearer cache, and flatters.)
+// They take turns: a name comes several times.
 #include <benchmark/benchmark.h>
 #include <mpi.h>
 
