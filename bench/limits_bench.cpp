@@ -72,12 +72,13 @@ struct Ours {
   explicit Ours(const Product& p) : bias(static_cast<std::size_t>(p.outputs), 0.0F) {}
   void operator()(const Product& p, const float* a, const float* b, float* c) {
     using namespace fedmpi::model::kernels;
-    const fedmpi::MatrixView result(c, p.m(), p.n()), offset(bias.data(), p.outputs, 1);
+    const fedmpi::MatrixView result(c, p.m(), p.n());
+    const std::span<float> kernel(c, static_cast<std::size_t>(p.inputs * p.outputs));
     const fedmpi::ConstMatrixView constant(bias.data(), p.outputs, 1);
     if (p.kind == Product::forward)
       dense_forward({a, p.inputs, p.outputs}, constant, {b, p.inputs, p.batch}, result);
     else if (p.kind == Product::gradient)
-      dense_update({a, p.outputs, p.batch}, {b, p.inputs, p.batch}, {c, p.inputs, p.outputs}, offset);
+      dense_update({a, p.outputs, p.batch}, {b, p.inputs, p.batch}, {kernel, kernel}, {bias, bias});
     else
       dense_backward({a, p.inputs, p.outputs}, {b, p.outputs, p.batch}, result);
   }

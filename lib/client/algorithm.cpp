@@ -66,12 +66,16 @@ Worker::Worker(const model::Model& model, const data::Schema& schema, const Opti
 
 double add_gradient(const model::Model& model, const data::ClientExamples& examples,
                     std::span<const std::uint32_t> order, std::span<const float> parameters, float weight,
-                    std::span<float> gradient, Worker& worker) {
+                    const Accumulator& sum, Worker& worker) {
   model::Score score;
-  for (std::size_t i = 0; i < order.size(); i += worker.batch.rows) {
-    const auto part = order.subspan(i, std::min(worker.batch.rows, order.size() - i));
+  const std::size_t rows = worker.batch.rows;
+  for (std::size_t i = 0; i < order.size(); i += rows) {
+    const auto part = order.subspan(i, std::min(rows, order.size() - i));
     const data::Batch batch = examples.block->gather(examples.first, part, worker.batch);
-    score += model.add_gradient(parameters, batch, weight, gradient, *worker.workspace);
+    Accumulator block = sum;
+    if (i > 0) block.from = sum.to;
+    if (i + rows < order.size()) block.minus = {};
+    score += model.add_gradient(parameters, batch, weight, block, *worker.workspace);
   }
   return score.loss;
 }
@@ -79,9 +83,9 @@ double add_gradient(const model::Model& model, const data::ClientExamples& examp
 double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
                      std::span<const std::uint32_t> order, std::span<const float> parameters, std::span<float> gradient,
                      Worker& worker) {
-  std::fill(gradient.begin(), gradient.end(), 0.0F);
   const double n = static_cast<double>(order.size());
-  const double loss = add_gradient(model, examples, order, parameters, static_cast<float>(1.0 / n), gradient, worker);
+  const double loss =
+      add_gradient(model, examples, order, parameters, static_cast<float>(1.0 / n), {gradient, {}}, worker);
   model.add_penalty_gradient(parameters, gradient);
   return loss / n;
 }

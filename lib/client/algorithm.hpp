@@ -76,11 +76,11 @@ double mean_gradient(const model::Model& model, const data::ClientExamples& exam
                      std::span<const std::uint32_t> order, std::span<const float> parameters, std::span<float> gradient,
                      Worker& worker);
 
-// Adds weight · Σ ∇ loss over those examples, without the penalty, to `gradient`; returns the summed loss. With one
-// block of examples `gradient` may be `parameters` itself: see model::Model::add_gradient.
+// Adds weight · Σ ∇ loss over those examples, without the penalty, to `sum`; returns the summed loss. With one block
+// of examples `sum` may lie in `parameters` itself: see model::Model::add_gradient.
 double add_gradient(const model::Model& model, const data::ClientExamples& examples,
                     std::span<const std::uint32_t> order, std::span<const float> parameters, float weight,
-                    std::span<float> gradient, Worker& worker);
+                    const Accumulator& sum, Worker& worker);
 
 std::unique_ptr<Algorithm> make_fedsgd(const model::Model& model, const Options& options);
 std::unique_ptr<Algorithm> make_fedavg(const model::Model& model, const Options& options);

@@ -25,9 +25,11 @@ class FedAvg : public Algorithm {
                                                  : per_epoch * static_cast<std::size_t>(options_.epochs);
     const float lr = static_cast<float>(learning_rate(options_, a.round));
     Stream stream(a.seed, Purpose::order, a.round, a.examples.id);
-    if (steps == 1 && plain()) return only_step(a, batch, lr, stream, worker);
+    // Whether the gradient needs no place of its own: plain steps are added to the model as they are computed.
+    const bool plain = options_.momentum == 0 && options_.weight_decay == 0 && model_.l2() == 0;
+    const bool in_place = plain && (steps == 1 || batch <= worker.batch.rows);
 
-    std::copy(a.global.begin(), a.global.end(), worker.parameters.begin());
+    if (!in_place) std::copy(a.global.begin(), a.global.end(), worker.parameters.begin());
     std::fill(worker.velocity.begin(), worker.velocity.end(), 0.0F);
     double loss = 0.0;
     std::size_t seen = 0;
@@ -38,35 +40,31 @@ class FedAvg : public Algorithm {
       // This step's examples and, while it computes, those of the next.
       const auto soon = std::span<const std::uint32_t>(worker.order).subspan(begin, std::min(2 * batch, n - begin));
       a.examples.block->prefetch(a.examples.first, soon);
-      loss += descend(a.examples, part, lr, worker);
+      loss += in_place ? descend_in_place(a, part, lr, step == 0, step + 1 == steps, worker)
+                       : descend(a.examples, part, lr, worker);
       seen += part.size();
     }
-    for (std::size_t j = 0; j < worker.parameters.size(); ++j) worker.parameters[j] -= a.global[j];
+    if (!in_place)
+      for (std::size_t j = 0; j < worker.parameters.size(); ++j) worker.parameters[j] -= a.global[j];
     return loss / static_cast<double>(seen);
   }
 
  private:
-  // Whether a step is along the gradient of the loss and nothing else.
-  bool plain() const { return options_.momentum == 0 && options_.weight_decay == 0 && model_.l2() == 0; }
-
-  // The update is -η g: there is no local model to copy and to subtract.
-  double only_step(const Assignment& a, std::size_t batch, float lr, Stream& stream, Worker& worker) const {
-    stream.shuffle(std::span(worker.order));
-    const auto part = std::span<const std::uint32_t>(worker.order).first(batch);
-    a.examples.block->prefetch(a.examples.first, part);
-    std::fill(worker.parameters.begin(), worker.parameters.end(), 0.0F);
-    const float n = static_cast<float>(batch);
-    return add_gradient(model_, a.examples, part, a.global, -lr / n, worker.parameters, worker) / double{n};
+  // One step: w ← w - η g, from the global model if it is the first, and less the global model if it is the last: what
+  // the whole update is then. Returns the summed loss of its examples.
+  double descend_in_place(const Assignment& a, std::span<const std::uint32_t> part, float lr, bool first, bool last,
+                          Worker& worker) const {
+    const std::span<const float> from = first ? a.global : worker.parameters;
+    Accumulator sum{worker.parameters, from, last ? a.global : std::span<const float>()};
+    if (first && last) sum.from = sum.minus = {};
+    return add_gradient(model_, a.examples, part, from, -lr / static_cast<float>(part.size()), sum, worker);
   }
 
-  // One step: v ← μ v + (g + λ w);  w ← w - η v. Returns the summed loss of its examples.
+  // The same with all that may be asked for: v ← μ v + (g + λ w);  w ← w - η v.
   double descend(const data::ClientExamples& examples, std::span<const std::uint32_t> part, float lr,
                  Worker& worker) const {
     const double n = static_cast<double>(part.size());
     const std::size_t d = worker.parameters.size();
-    if (plain() && part.size() <= worker.batch.rows)  // the gradient needs no place of its own
-      return add_gradient(model_, examples, part, worker.parameters, -lr / static_cast<float>(n), worker.parameters,
-                          worker);
     worker.gradient.resize(d);
     const double loss = n * mean_gradient(model_, examples, part, worker.parameters, worker.gradient, worker);
     const float decay = static_cast<float>(options_.weight_decay);

@@ -79,7 +79,7 @@ Score Mlp::evaluate(std::span<const float> parameters, const data::Batch& batch,
 }
 
 Score Mlp::add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
-                        std::span<float> gradient, Workspace& workspace) const {
+                        const Accumulator& sum, Workspace& workspace) const {
   auto& scratch = static_cast<Scratch&>(workspace);
   const std::size_t n = batch.size();
   const Score score = forward(parameters, batch, scratch);
@@ -95,7 +95,8 @@ Score Mlp::add_gradient(std::span<const float> parameters, const data::Batch& ba
       kernels::dense_backward(layout_.view(parameters, kernel(l)), errors, below);
       below.array() *= columns_of(scratch.slopes[l - 1], widths_[l], n).array();
     }
-    kernels::dense_update(errors, inputs, layout_.view(gradient, kernel(l)), layout_.view(gradient, bias(l)));
+    const auto part = [&](std::size_t i) { return sum.part(layout_.tensors()[i].offset, layout_.tensors()[i].size()); };
+    kernels::dense_update(errors, inputs, part(kernel(l)), part(bias(l)));
   }
   return score;
 }

@@ -18,8 +18,8 @@ class Mlp : public Model {
   // objective is convex and everything starts at 0.
   void initialise(Stream& stream, std::span<float> parameters) const override;
   std::unique_ptr<Workspace> workspace(std::size_t rows) const override;
-  Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
-                     std::span<float> gradient, Workspace& workspace) const override;
+  Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight, const Accumulator& sum,
+                     Workspace& workspace) const override;
   Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const override;
 
  private:

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/accumulator.hpp"
 #include "base/layout.hpp"
 #include "base/random.hpp"
 #include "data/batch.hpp"
@@ -47,10 +48,10 @@ class Model {
   virtual void initialise(Stream& stream, std::span<float> parameters) const = 0;
   virtual std::unique_ptr<Workspace> workspace(std::size_t rows) const = 0;
 
-  // gradient += weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty. `gradient`
-  // may be `parameters` itself: with weight -η/n that is a step of SGD, with no gradient held anywhere.
+  // Adds weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty, to `sum`, which may
+  // lie in `parameters` itself: with weight -η/n that is a step of SGD, with no gradient held anywhere.
   virtual Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
-                             std::span<float> gradient, Workspace& workspace) const = 0;
+                             const Accumulator& sum, Workspace& workspace) const = 0;
   virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const = 0;
 
   double l2() const { return l2_; }

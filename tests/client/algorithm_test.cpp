@@ -41,8 +41,8 @@ struct Setting {
     data::BatchBuffer buffer(schema, rows.size());
     Vector g(at.size());
     const float n = static_cast<float>(rows.size());
-    const model::Score score = model->add_gradient(at, examples.block->gather(examples.first, rows, buffer), 1.0F, g,
-                                                   *model->workspace(rows.size()));
+    const model::Score score = model->add_gradient(at, examples.block->gather(examples.first, rows, buffer), 1.0F,
+                                                   {g, {}}, *model->workspace(rows.size()));
     for (float& x : g) x /= n;
     model->add_penalty_gradient(at, g);
     return {g, score.loss / static_cast<double>(n)};

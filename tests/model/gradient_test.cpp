@@ -65,7 +65,7 @@ struct Problem {
   double loss(std::span<const float> at) { return model->evaluate(at, batch(), *workspace).loss; }
   Vector gradient() {
     Vector g(parameters.size());
-    model->add_gradient(parameters, batch(), 1.0F, g, *workspace);
+    model->add_gradient(parameters, batch(), 1.0F, {g, {}}, *workspace);
     return g;
   }
 
@@ -158,7 +158,7 @@ TEST(EveryModel, EvaluatesToTheScoreOfItsGradient) {
     SCOPED_TRACE(c.name);
     Problem p(c);
     Vector gradient(p.parameters.size());
-    const Score trained = p.model->add_gradient(p.parameters, p.batch(), 0.5F, gradient, *p.workspace);
+    const Score trained = p.model->add_gradient(p.parameters, p.batch(), 0.5F, {gradient, {}}, *p.workspace);
     const Score evaluated = p.model->evaluate(p.parameters, p.batch(), *p.workspace);
     EXPECT_EQ(trained.loss, evaluated.loss);
     EXPECT_EQ(trained.metric, evaluated.metric);
@@ -172,23 +172,33 @@ TEST(EveryModel, AddsWeightedGradientsOverTheParts) {
     Problem p(c);
     const Vector whole = p.gradient();
     Vector parts(whole.size(), 1.0F);  // what was there stays
-    Score score = p.model->add_gradient(p.parameters, p.batch(0, 3), 0.25F, parts, *p.workspace);
-    score += p.model->add_gradient(p.parameters, p.batch(3, kExamples - 3), 0.25F, parts, *p.workspace);
+    Score score = p.model->add_gradient(p.parameters, p.batch(0, 3), 0.25F, {parts, parts}, *p.workspace);
+    score += p.model->add_gradient(p.parameters, p.batch(3, kExamples - 3), 0.25F, {parts, parts}, *p.workspace);
     for (std::size_t j = 0; j < whole.size(); ++j) EXPECT_NEAR(parts[j], 1.0F + 0.25F * whole[j], 2e-6F);
     EXPECT_NEAR(score.loss, p.loss(p.parameters), 1e-5);
   }
 }
 
-// A step of SGD with no gradient held anywhere.
-TEST(EveryModel, StepsInPlace) {
+// Steps of SGD with no gradient held anywhere: from one model to another, in place, and less where it began.
+TEST(EveryModel, AddsUpWhereItIsTold) {
   constexpr float kStep = -0.3F;
   for (const Case& c : accepted_cases()) {
     SCOPED_TRACE(c.name);
     Problem p(c);
+    const Vector& start = p.parameters;
     const Vector gradient = p.gradient();
-    Vector w = p.parameters;
-    p.model->add_gradient(w, p.batch(), kStep, w, *p.workspace);
-    for (std::size_t j = 0; j < w.size(); ++j) EXPECT_NEAR(w[j], p.parameters[j] + kStep * gradient[j], 2e-6F);
+    const std::size_t d = start.size();
+    Vector step(d, 7.0F), w(d, 7.0F), in_place = start, change = start;
+    p.model->add_gradient(start, p.batch(), kStep, {step, {}}, *p.workspace);
+    p.model->add_gradient(start, p.batch(), kStep, {w, start}, *p.workspace);
+    p.model->add_gradient(in_place, p.batch(), kStep, {in_place, in_place}, *p.workspace);
+    p.model->add_gradient(change, p.batch(), kStep, {change, change, start}, *p.workspace);
+    for (std::size_t j = 0; j < d; ++j) {
+      EXPECT_NEAR(step[j], kStep * gradient[j], 2e-6F);
+      EXPECT_EQ(w[j], start[j] + step[j]);
+      EXPECT_EQ(in_place[j], w[j]);
+      EXPECT_EQ(change[j], w[j] - start[j]);
+    }
   }
 }
 

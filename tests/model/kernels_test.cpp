@@ -54,11 +54,12 @@ TEST(Dense, ForwardIsTransposedKernelTimesInputsPlusBias) {
 }
 
 TEST(Dense, UpdateAddsOuterProducts) {
+  const auto all = [](Matrix& m) { return std::span(m.data(), static_cast<std::size_t>(m.size())); };
   for (const auto& [out, in, n] : kShapes) {
     const Matrix errors = random_matrix(out, n, 1), x = random_matrix(in, n, 2);
     const Matrix kernel_before = random_matrix(in, out, 3), bias_before = random_matrix(out, 1, 4);
     Matrix kernel = kernel_before, bias = bias_before;
-    dense_update(constant(errors), constant(x), view(kernel), view(bias));
+    dense_update(constant(errors), constant(x), {all(kernel), all(kernel)}, {all(bias), all(bias)});
     for (Index o = 0; o < out; ++o) {
       double expected_bias = bias_before(o, 0);
       for (Index i = 0; i < n; ++i) expected_bias += errors(o, i);

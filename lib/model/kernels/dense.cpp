@@ -59,10 +59,25 @@ constexpr bool kManyRegisters = Pack::registers == 32;
 
 constexpr std::size_t kPacks = kManyRegisters ? 3 : 2, kColumns = kManyRegisters ? 8 : 5;
 
-// c (packs of rows × columns) += a (rows × depth) · b (depth × columns). The products are summed before they meet c,
-// which may be far larger. With `partial`, only `last` lanes of the last pack count.
-template <std::size_t packs, std::size_t columns, bool partial, class Elements>
-[[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b, Result c) {
+// Where such a product goes: c = from + a · b - minus; without data, `from` and `minus` are zero. The usual case has
+// code of its own, since with batches of ten the addresses of three matrices are felt.
+struct Destination {
+  Columns from, minus;
+  Result c;
+
+  bool in_place() const { return from.data == c.data && minus.data == nullptr; }
+
+  Destination at(std::size_t row, std::size_t column) const {
+    const auto moved = [&](auto m) { return m.data == nullptr ? m : decltype(m){m.column(column) + row, m.step}; };
+    return {moved(from), moved(minus), moved(c)};
+  }
+};
+
+// c (packs of rows × columns) = from + a (rows × depth) · b (depth × columns) - minus. The products are summed before
+// they meet `from`, which may be far larger. With `partial`, only `last` lanes of the last pack count.
+template <bool in_place, std::size_t packs, std::size_t columns, bool partial, class Elements>
+[[gnu::always_inline]] inline void multiply_tile(std::size_t depth, std::size_t last, Columns a, Elements b,
+                                                 const Destination& to) {
   const auto load = [last](const float* p, std::size_t pack) __attribute__((always_inline)) {
     return partial && pack + 1 == packs ? Pack::load(p + pack * Pack::lanes, last) : Pack::load(p + pack * Pack::lanes);
   };
@@ -88,33 +103,42 @@ template <std::size_t packs, std::size_t columns, bool partial, class Elements>
     step(k + 1);
   }
   if (k < depth) step(k);
-    // All loads before the first store: a partial pack reaches over its neighbour's column, and a load that overlaps a
-    // store just made has to wait for it.
+  // All loads before the first store: a partial pack reaches over its neighbour's column, and a load that overlaps a
+  // store just made has to wait for it.
+  const Columns from = in_place ? Columns{to.c.data, to.c.step} : to.from;
+  if (in_place || from.data != nullptr) {
 #pragma GCC unroll 8
-  for (std::size_t j = 0; j < columns; ++j)
+    for (std::size_t j = 0; j < columns; ++j)
 #pragma GCC unroll 4
-    for (std::size_t p = 0; p < packs; ++p) sum[p][j].add(load(c.column(j), p));
+      for (std::size_t p = 0; p < packs; ++p) sum[p][j].add(load(from.column(j), p));
+  }
+  if (!in_place && to.minus.data != nullptr) {
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < columns; ++j)
+#pragma GCC unroll 4
+      for (std::size_t p = 0; p < packs; ++p) sum[p][j].subtract(load(to.minus.column(j), p));
+  }
 #pragma GCC unroll 8
   for (std::size_t j = 0; j < columns; ++j)
 #pragma GCC unroll 4
     for (std::size_t p = 0; p < packs; ++p) {
-      float* to = c.column(j) + p * Pack::lanes;
+      float* c = to.c.column(j) + p * Pack::lanes;
       if (partial && p + 1 == packs)
-        sum[p][j].store(to, last);
+        sum[p][j].store(c, last);
       else
-        sum[p][j].store(to);
+        sum[p][j].store(c);
     }
 }
 
 // The same for any number of rows, and for `tiles` groups of `columns` columns one after the other.
-template <class Elements, std::size_t columns>
-void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Columns a, Elements b, Result c) {
+template <class Elements, bool in_place, std::size_t columns>
+void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Columns a, Elements b, Destination to) {
   constexpr std::size_t lanes = Pack::lanes;
-  for (std::size_t t = 0; t < tiles; ++t, b = b.from(0, columns), c.data += columns * c.step) {
+  for (std::size_t t = 0; t < tiles; ++t, b = b.from(0, columns), to = to.at(0, columns)) {
     std::size_t i = 0;
     const auto tile = [&]<std::size_t packs, bool partial>() __attribute__((always_inline)) {
-      multiply_tile<packs, columns, partial>(depth, rows - i - (packs - 1) * lanes, {a.data + i, a.step}, b,
-                                             {c.data + i, c.step});
+      multiply_tile<in_place, packs, columns, partial>(depth, rows - i - (packs - 1) * lanes, {a.data + i, a.step}, b,
+                                                       to.at(i, 0));
       i += packs * lanes;
     };
     while (i + kPacks * lanes <= rows) tile.template operator()<kPacks, false>();
@@ -126,23 +150,28 @@ void multiply_tiles(std::size_t rows, std::size_t tiles, std::size_t depth, Colu
 }
 
 template <class Elements>
-using MultiplyTiles = void (*)(std::size_t, std::size_t, std::size_t, Columns, Elements, Result);
+using MultiplyTiles = void (*)(std::size_t, std::size_t, std::size_t, Columns, Elements, Destination);
 
-template <class Elements, std::size_t... i>
+template <class Elements, bool in_place, std::size_t... i>
 constexpr std::array<MultiplyTiles<Elements>, sizeof...(i)> multiply_by_columns(std::index_sequence<i...>) {
-  return {multiply_tiles<Elements, i + 1>...};
+  return {multiply_tiles<Elements, in_place, i + 1>...};
 }
 
-// c (rows × columns) += a (rows × depth) · b (depth × columns)
+// c (rows × columns) = from + a (rows × depth) · b (depth × columns) - minus
 template <class Elements>
-void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, Result c) {
-  static constexpr auto kByColumns = multiply_by_columns<Elements>(std::make_index_sequence<kColumns>());
+void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, const Destination& to) {
+  static constexpr auto kInPlace = multiply_by_columns<Elements, true>(std::make_index_sequence<kColumns>());
+  static constexpr auto kElsewhere = multiply_by_columns<Elements, false>(std::make_index_sequence<kColumns>());
   constexpr std::size_t kDepth = 128;  // a block of a that stays in the cache while all tiles go over it
-  for (std::size_t k = 0; k < depth; k += kDepth)
+  for (std::size_t k = 0; k < depth; k += kDepth) {
+    const Destination block{k == 0 ? to.from : Columns{to.c.data, to.c.step},
+                            k + kDepth < depth ? Columns{nullptr, 0} : to.minus, to.c};
+    const auto& by_columns = block.in_place() ? kInPlace : kElsewhere;
     in_pieces(columns, kColumns, [&](std::size_t j, std::size_t tiles, std::size_t width) {
-      kByColumns[width - 1](rows, tiles, std::min(kDepth, depth - k), {a.column(k), a.step}, b.from(k, j),
-                            {c.column(j), c.step});
+      by_columns[width - 1](rows, tiles, std::min(kDepth, depth - k), {a.column(k), a.step}, b.from(k, j),
+                            block.at(0, j));
     });
+  }
 }
 
 // ---- Products of two matrices that are contiguous along the sum: dot products, summed across registers at the end.
@@ -225,17 +254,22 @@ void dense_forward(const ConstMatrixView& kernel, const ConstMatrixView& bias, c
   multiply_transposed(out, n, in, {kernel.data(), in}, {inputs.data(), in}, {bias.data(), 0}, {outputs.data(), out});
 }
 
-void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, MatrixView kernel, MatrixView bias) {
-  const std::size_t in = size(kernel.rows()), out = size(kernel.cols()), n = size(inputs.cols());
-  multiply(in, out, n, {inputs.data(), in}, ElementsByRow{errors.data(), out}, {kernel.data(), in});
+void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, const Accumulator& kernel,
+                  const Accumulator& bias) {
+  const std::size_t in = size(inputs.rows()), out = size(errors.rows()), n = size(inputs.cols());
+  const auto columns_of = [](const Accumulator& sum, std::size_t rows) {
+    return Destination{{sum.from.data(), rows}, {sum.minus.data(), rows}, {sum.to.data(), rows}};
+  };
+  multiply(in, out, n, {inputs.data(), in}, ElementsByRow{errors.data(), out}, columns_of(kernel, in));
   const float one = 1.0F;  // a column of ones, all of them this one
-  multiply(out, 1, n, {errors.data(), out}, ElementsByRow{&one, 0}, {bias.data(), out});
+  multiply(out, 1, n, {errors.data(), out}, ElementsByRow{&one, 0}, columns_of(bias, out));
 }
 
 void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors, MatrixView input_errors) {
   const std::size_t in = size(kernel.rows()), out = size(kernel.cols()), n = size(errors.cols());
-  input_errors.setZero();
-  multiply(in, n, out, {kernel.data(), in}, ElementsByColumn{errors.data(), out}, {input_errors.data(), in});
+  constexpr Columns nothing{nullptr, 0};
+  multiply(in, n, out, {kernel.data(), in}, ElementsByColumn{errors.data(), out},
+           {nothing, nothing, {input_errors.data(), in}});
 }
 
 }  // namespace fedmpi::model::kernels

@@ -7,6 +7,7 @@
 // bits of an example do not depend on the batch around it.
 #pragma once
 
+#include "base/accumulator.hpp"
 #include "base/layout.hpp"
 
 namespace fedmpi::model::kernels {
@@ -15,9 +16,10 @@ namespace fedmpi::model::kernels {
 void dense_forward(const ConstMatrixView& kernel, const ConstMatrixView& bias, const ConstMatrixView& inputs,
                    MatrixView outputs);
 
-// kernel (in × out) += inputs (in × n) · errorsᵀ (n × out);  bias (out × 1) += Σ errors. Added to a gradient this
-// is backpropagation; added to the layer's own parameters, with errors scaled by -η, a step of gradient descent.
-void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, MatrixView kernel, MatrixView bias);
+// Adds inputs (in × n) · errorsᵀ (n × out) to the kernel and Σ errors to the bias. Added to a gradient this is
+// backpropagation; added to the layer's own parameters, with errors scaled by -η, a step of gradient descent.
+void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, const Accumulator& kernel,
+                  const Accumulator& bias);
 
 // input_errors (in × n) = kernel (in × out) · errors (out × n)
 void dense_backward(const ConstMatrixView& kernel, const ConstMatrixView& errors, MatrixView input_errors);

@@ -33,6 +33,7 @@ struct Pack {
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(float* p, std::size_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
   void add(Pack a) { v = _mm512_add_ps(v, a.v); }
+  void subtract(Pack a) { v = _mm512_sub_ps(v, a.v); }
   void add_product(Pack a, Pack b) { v = _mm512_fmadd_ps(a.v, b.v, v); }  // v += a · b, rounded once
   // Compilers would rather load a value again for each use, and loads are what limits dot products.
   void keep() { asm("" : "+v"(v)); }
@@ -62,6 +63,7 @@ struct Pack {
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(float* p, std::size_t n) const { _mm256_maskstore_ps(p, mask(n), v); }
   void add(Pack a) { v = _mm256_add_ps(v, a.v); }
+  void subtract(Pack a) { v = _mm256_sub_ps(v, a.v); }
   void add_product(Pack a, Pack b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
   void keep() { asm("" : "+x"(v)); }
   static void add_sums(Pack a, Pack b, Pack c, Pack d, const float* start, float* to, std::size_t n) {
@@ -95,6 +97,9 @@ struct Pack {  // for other processors: plain loops that a compiler turns into w
   }
   void add(Pack a) {
     for (std::size_t i = 0; i < lanes; ++i) v[i] += a.v[i];
+  }
+  void subtract(Pack a) {
+    for (std::size_t i = 0; i < lanes; ++i) v[i] -= a.v[i];
   }
   void add_product(Pack a, Pack b) {
 #ifdef __FP_FAST_FMAF  // by name, so that the compiler does not choose from one tile to the next
