@@ -34,19 +34,21 @@ class Machine:
             sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
         return done.stdout
 
-    def benchmark(self, program, pattern, ranks=0, environment=None, seconds=None):
-        """Benchmarks whose names match, each run for so many seconds, as {name: the benchmark's JSON}; the medians of
-        those that share a name."""
+    def benchmark(self, program, pattern, ranks=0, environment=None, seconds=None, turns=1):
+        """Benchmarks whose names match, each run for so many seconds, in so many turns that alternate at random, as
+        {name: the benchmark's JSON}; the medians of those that share a name."""
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             command = [f"{self.build}/bench/{program}", f"--benchmark_filter={pattern}",
                        f"--benchmark_out={out.name}", "--benchmark_out_format=json"]
             seconds = seconds or (0.2 if self.quick else None)
             if seconds and not ranks:
                 command.append(f"--benchmark_min_time={seconds}")
+            if turns > 1:
+                command += [f"--benchmark_repetitions={turns}", "--benchmark_enable_random_interleaving=true"]
             self.run(command, ranks, environment)
             runs = {}
             for run in json.load(out)["benchmarks"]:
-                if not run.get("error_occurred"):
+                if run["run_type"] == "iteration" and not run.get("error_occurred"):
                     runs.setdefault(run["name"].split("/iterations:")[0], []).append(run)
         return {name: median_of(turns) for name, turns in runs.items()}
 

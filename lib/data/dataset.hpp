@@ -29,11 +29,11 @@ struct OnFile {
 struct Block {
   Schema schema;
   std::string file;
-  std::size_t first_row = 0;         // row of the file that the first row here was
-  StoredVector<std::uint8_t> bytes;  // features when stored as uint8
-  StoredVector<float> numbers;       // features when stored as float32
-  std::vector<std::int32_t> labels;  // classification
-  Vector targets;                    // regression, rows × targets
+  std::size_t first_row = 0;          // row of the file that the first row here was
+  StoredVector<std::uint8_t> bytes;   // features when stored as uint8
+  StoredVector<float> numbers;        // features when stored as float32
+  StoredVector<std::int32_t> labels;  // classification
+  Vector targets;                     // regression, rows × targets
   std::size_t rows = 0;
   std::size_t dropped = 0;  // rows left out because they were bad (--data.skip-bad)
 
@@ -42,7 +42,7 @@ struct Block {
 
   // The rows fall into runs, of one client each (then first_client is the first of them) or of one evaluation block:
   // run i is rows offsets[i] … offsets[i + 1] - 1.
-  std::vector<std::uint64_t> offsets;
+  StoredVector<std::uint64_t> offsets;
   ClientId first_client = 0;
   std::optional<OnFile> on_file;  // then no values are held: see prefetcher.hpp
   std::size_t runs() const { return offsets.empty() ? 0 : offsets.size() - 1; }

@@ -72,7 +72,7 @@ void Evaluator::measure(std::span<const float> parameters) {
 
 void Evaluator::measure_test(std::span<const float> parameters) {
   std::mutex mutex;
-  const std::vector<std::uint64_t>& offsets = roster_.test.offsets;
+  const auto& offsets = roster_.test.offsets;
   pool_.run(offsets.empty() ? 0 : offsets.size() - 1, [&](std::size_t worker, std::size_t i) {
     const model::Score s = score(roster_.test, offsets[i], offsets[i + 1] - offsets[i], parameters, workers_[worker]);
     const std::lock_guard lock(mutex);

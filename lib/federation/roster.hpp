@@ -24,7 +24,7 @@ struct Roster {
   std::vector<data::Unit> units;                         // where every client is, ascending by client
   std::vector<std::uint64_t> first_client;               // of each file
   std::uint64_t clients = 0, examples = 0, dropped = 0;  // dropped: bad rows left out
-  std::vector<std::uint32_t> sizes;                      // rank 0: examples of each client
+  data::StoredVector<std::uint32_t> sizes;               // rank 0: examples of each client
   std::string digest;                                    // on rank 0: SHA-256 over schema, sizes and data
   data::Dataset mine;                                    // the clients that this rank hosts
   data::Block test;             // this rank's share of the test shard: begins at a multiple of kEvaluationRows

@@ -70,6 +70,7 @@ void Round::draw(std::uint64_t round) {
 RoundPlan Round::plan(std::uint64_t round, int exponent) {
   RoundPlan plan{round, 0, 0, exponent};
   draw(round);
+  for (const data::ClientId id : cohort_) __builtin_prefetch(&roster_.sizes[id]);  // few of many: in no cache yet
   for (const data::ClientId id : cohort_) {
     const std::uint64_t weight = aggregate::weight(config_.aggregate, roster_.sizes[id]);
     plan.cohort_weight += weight;

@@ -114,8 +114,8 @@ TEST_F(Shards, ArePlacedAndLoadedWhole) {
   EXPECT_EQ(r.first_client, (std::vector<std::uint64_t>{0, 8}));
   EXPECT_EQ(r.schema.classes, 3u);
   EXPECT_EQ(r.schema.features(), 2u);
-  const std::vector<std::uint32_t> sizes = {5, 1, 4, 3, 2, 6, 7, 2, 2, 9};
-  EXPECT_EQ(r.sizes, comm_.is_root() ? sizes : std::vector<std::uint32_t>{});
+  const data::StoredVector<std::uint32_t> sizes = {5, 1, 4, 3, 2, 6, 7, 2, 2, 9};
+  EXPECT_EQ(r.sizes, comm_.is_root() ? sizes : data::StoredVector<std::uint32_t>{});
   r.check_none_idle(participants(comm_));
 
   // Every client on one rank, and with its own rows.
