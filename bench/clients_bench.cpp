@@ -13,6 +13,7 @@
 #include <fstream>
 #include <map>
 #include <numeric>
+#include <sstream>
 #include <string>
 
 #include "data/shard_writer.hpp"
@@ -61,11 +62,20 @@ void write_shard(const std::string& path, std::uint64_t clients) {
   writer.commit();
 }
 
-// Bytes that the program holds, all of them: from the heap and mapped for large blocks.
+// Bytes that the program holds, all of them: from the heap, and in memory mapped from the system, which has no name.
 double held() {
   H5garbage_collect();
-  const struct mallinfo2 info = mallinfo2();
-  return static_cast<double>(info.uordblks + info.hblkhd);
+  double bytes = static_cast<double>(mallinfo2().uordblks);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream fields(line);
+    std::size_t begin = 0, end = 0;
+    char dash = 0;
+    std::string access, offset, device, file, name;
+    fields >> std::hex >> begin >> dash >> end >> access >> offset >> device >> file >> name;
+    if (access == "rw-p" && name.empty()) bytes += static_cast<double>(end - begin);
+  }
+  return bytes;
 }
 
 // Largest resident size of the process since the last call.
