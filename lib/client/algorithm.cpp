@@ -11,8 +11,9 @@ namespace fedmpi::client {
 
 namespace {
 
-// Examples per block where a whole client is one batch: enough to keep the kernels busy.
-constexpr std::size_t kBlockRows = 256;
+// Larger batches are worked through in blocks of so many examples: enough to keep the kernels busy, and few enough that
+// they stay in the cache from the forward pass to the update.
+constexpr std::size_t kBlockRows = 128;
 
 constexpr std::array<Kind, 2> kAlgorithms = {{
     {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)", make_fedsgd},
@@ -51,15 +52,12 @@ double examples_per_round(const Options& options, double examples) {
   return batch * static_cast<double>(options.steps);
 }
 
-std::size_t block_rows(const Options& options, std::size_t largest_client) {
-  const std::size_t batch = static_cast<std::size_t>(options.batch);
-  return std::min(std::max(batch, kBlockRows), std::max<std::size_t>(1, largest_client));
-}
+std::size_t block_rows(std::size_t largest_client) { return std::clamp<std::size_t>(largest_client, 1, kBlockRows); }
 
 Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,
                std::size_t largest_client)
     : velocity(options.momentum > 0 ? model.layout().size() : 0),
-      batch(schema, block_rows(options, largest_client)),
+      batch(schema, block_rows(largest_client)),
       workspace(model.workspace(batch.rows)) {
   order.reserve(largest_client);
 }

@@ -68,7 +68,7 @@ std::span<const Kind> algorithms();
 std::unique_ptr<Algorithm> make(const model::Model& model, const Options& options);  // Error(usage)
 
 // Examples that a Worker's batch buffer holds at most.
-std::size_t block_rows(const Options& options, std::size_t largest_client);
+std::size_t block_rows(std::size_t largest_client);
 
 // Puts the mean gradient, over the examples listed in `order`, of loss and penalty at `parameters` into `gradient`;
 // returns the mean loss. Works through them in blocks of the worker's batch buffer.

@@ -44,7 +44,7 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const Config& confi
   const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
   std::uint64_t vectors = 1;                                  // the model
   vectors += threads * (config.client.momentum > 0 ? 3 : 2);  // local model, gradient, velocity
-  std::uint64_t examples = threads * client::block_rows(config.client, largest);
+  std::uint64_t examples = threads * client::block_rows(largest);
   examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();

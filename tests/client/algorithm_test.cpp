@@ -142,6 +142,13 @@ TEST(FedAvg, WithOneStepOverAllExamplesIsFedSgd) {
 
 TEST(FedAvg, IsMinibatchSgd) { expect_reference({.epochs = 2, .batch = 4, .lr = 0.1}); }
 TEST(FedAvg, TakesBatchesLargerThanTheClient) { expect_reference({.epochs = 3, .batch = 20, .lr = 0.1}); }
+TEST(FedAvg, TakesBatchesLargerThanItsBlocks) {
+  for (const double l2 : {0.0, 0.05}) {
+    Setting s(l2);
+    s.dataset = data::Dataset({test::random_block(s.schema, {700, 300, 129}, 1, 40)});
+    expect_reference(s, {.epochs = 2, .batch = 400, .lr = 0.1});
+  }
+}
 TEST(FedAvg, TakesWholeClients) { expect_reference({.epochs = 3, .batch = 0, .lr = 0.1}); }
 TEST(FedAvg, TakesOneStep) { expect_reference({.steps = 1, .batch = 4, .lr = 0.1}); }
 TEST(FedAvg, CountsStepsAcrossEpochs) { expect_reference({.epochs = 9, .steps = 5, .batch = 6, .lr = 0.1}); }
