@@ -79,7 +79,7 @@ def shards(machine):
 
 
 def many_clients(machine):
-    runs = machine.benchmark("clients_bench", ".", seconds=0.02, turns=25 if machine.quick else 100)
+    runs = alternate(machine.repeats, lambda: machine.benchmark("clients_bench", ".", seconds=0.02, turns=20))[0]
     read = machine.benchmark("limits_bench", "^read_at_random/")["read_at_random/25165824"]["cpu_time"]
     thousand, many, million = (runs[f"round_of_100/clients:{n}"] for n in (1000, 100_000, 1_000_000))
     figures = [Figure("", "100,000 clients on one participant", "≤ 64 bytes each beyond their data",

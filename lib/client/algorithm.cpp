@@ -72,7 +72,7 @@ double add_gradient(const model::Model& model, const data::ClientExamples& examp
     const data::Batch batch = examples.block->gather(examples.first, part, worker.batch);
     Accumulator block = sum;
     if (i > 0) block.from = sum.to;
-    if (i + rows < order.size()) block.minus = {};
+    if (i + rows < order.size()) block.minus = {};  // with the last of them
     score += model.add_gradient(parameters, batch, weight, block, *worker.workspace);
   }
   return score.loss;

@@ -25,7 +25,8 @@ class FedAvg : public Algorithm {
                                                  : per_epoch * static_cast<std::size_t>(options_.epochs);
     const float lr = static_cast<float>(learning_rate(options_, a.round));
     Stream stream(a.seed, Purpose::order, a.round, a.examples.id);
-    // Whether the gradient needs no place of its own: plain steps are added to the model as they are computed.
+    // Whether the gradient needs no place of its own: plain steps are added to the model as they are computed, unless a
+    // batch takes several blocks, of which each needs the parameters before the step.
     const bool plain = options_.momentum == 0 && options_.weight_decay == 0 && model_.l2() == 0;
     const bool in_place = plain && (steps == 1 || batch <= worker.batch.rows);
 

@@ -70,9 +70,10 @@ void Round::draw(std::uint64_t round) {
 RoundPlan Round::plan(std::uint64_t round, int exponent) {
   RoundPlan plan{round, 0, 0, exponent};
   draw(round);
-  for (const data::ClientId id : cohort_) __builtin_prefetch(&roster_.sizes[id]);  // few of many: in no cache yet
-  for (const data::ClientId id : cohort_) {
-    const std::uint64_t weight = aggregate::weight(config_.aggregate, roster_.sizes[id]);
+  constexpr std::size_t kAhead = 16;  // few of many: their sizes are in no cache yet
+  for (std::size_t i = 0; i < cohort_.size(); ++i) {
+    if (i + kAhead < cohort_.size()) __builtin_prefetch(&roster_.sizes[cohort_[i + kAhead]]);
+    const std::uint64_t weight = aggregate::weight(config_.aggregate, roster_.sizes[cohort_[i]]);
     plan.cohort_weight += weight;
     plan.cohort += weight > 0 ? 1 : 0;
   }

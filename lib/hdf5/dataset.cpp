@@ -151,6 +151,7 @@ void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count,
   if (elements == 0) return;
   if (!raw_ || raw_->element_type() != memory_type || !raw_->read(first, count, static_cast<std::byte*>(out))) {
     const Selection s = select_rows(id(), shape_, first, count);
+    std::memset(out, 0, elements * H5Tget_size(memory_type));  // of a chunk that is not there nothing is read
     if (H5Dread(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
       refuse("readable data", fmt::format("a damaged block in rows {} to {}", first, first + count - 1));
   }

@@ -48,8 +48,9 @@ class Model {
   virtual void initialise(Stream& stream, std::span<float> parameters) const = 0;
   virtual std::unique_ptr<Workspace> workspace(std::size_t rows) const = 0;
 
-  // Adds weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty, to `sum`, which may
-  // lie in `parameters` itself: with weight -η/n that is a step of SGD, with no gradient held anywhere.
+  // Adds weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty, to `sum`, of which it
+  // writes every element, where the gradient is zero too. `sum` may lie in `parameters` itself: with weight -η/n that
+  // is a step of SGD, with no gradient held anywhere.
   virtual Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
                              const Accumulator& sum, Workspace& workspace) const = 0;
   virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const = 0;

@@ -117,5 +117,16 @@ TEST(Checksum, TellsRowsApart) {
     }
 }
 
+// From memory of malloc's to large pages, and from one mapping to the next.
+TEST(StoredVector, KeepsWhatItHoldsAsItGrows) {
+  StoredVector<std::uint32_t> grown;
+  for (std::uint32_t i = 0; i < 3'000'000; ++i) grown.push_back(i);
+  const StoredVector<std::uint32_t> copy = grown;
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(copy.data()) % kLargePage, 0u);
+  const StoredVector<std::uint32_t> moved = std::move(grown);
+  for (std::uint32_t i = 0; i < moved.size(); ++i) ASSERT_EQ(moved[i], i);
+  EXPECT_EQ(copy, moved);
+}
+
 }  // namespace
 }  // namespace fedmpi::data

@@ -234,6 +234,20 @@ TEST_F(HostileFile, IsRefusedWhenAChunkIsLost) {
   EXPECT_EQ(File::open(path_).dataset("open").read_all<float>(), zeros) << "there is no note";
 }
 
+// Of a chunk that was never written nothing is read: what the memory held before must not be taken for data.
+TEST_F(HostileFile, ReadsZerosWhereAChunkIsMissing) {
+  const std::vector<std::int32_t> values(100'000, 7);
+  File file = File::create(path_);
+  file.create_dataset<std::int32_t>("x", {200'000}).write<std::int32_t>(0, values.size(), values);
+  file.close();
+  std::vector<std::int32_t> rows(200'000, 9);
+  const File read = File::open(path_);
+  read.dataset("x").read<std::int32_t>(0, rows.size(), rows);
+  EXPECT_EQ(rows.front(), 7);
+  EXPECT_EQ(rows.back(), 0);
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), 9), 0);
+}
+
 TEST_F(HostileFile, IsRefusedWhenItIsNoFileOfThisKind) {
   test::write_file(path_, "label,age\n1,40\n");
   expect_error(ExitCode::bad_data, {path_, "not HDF5"}, [&] { File::open(path_); });

@@ -1,4 +1,5 @@
 // The kernels against loops that anyone can read, in double.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,7 +20,7 @@ struct Shape {
   Index out, in, n;
 };
 // Smaller and larger than the kernels' tiles in each direction, and no multiples of them.
-constexpr std::array<Shape, 12> kShapes = {{{1, 1, 1},
+constexpr std::array<Shape, 13> kShapes = {{{1, 1, 1},
                                             {1, 7, 3},
                                             {5, 1, 2},
                                             {3, 4, 5},
@@ -29,6 +30,7 @@ constexpr std::array<Shape, 12> kShapes = {{{1, 1, 1},
                                             {31, 300, 25},
                                             {33, 13, 24},
                                             {40, 70, 65},
+                                            {300, 70, 9},
                                             {6, 2100, 32},
                                             {7, 50, 260}}};
 
@@ -53,8 +55,9 @@ TEST(Dense, ForwardIsTransposedKernelTimesInputsPlusBias) {
   }
 }
 
+std::span<float> all(Matrix& m) { return {m.data(), static_cast<std::size_t>(m.size())}; }
+
 TEST(Dense, UpdateAddsOuterProducts) {
-  const auto all = [](Matrix& m) { return std::span(m.data(), static_cast<std::size_t>(m.size())); };
   for (const auto& [out, in, n] : kShapes) {
     const Matrix errors = random_matrix(out, n, 1), x = random_matrix(in, n, 2);
     const Matrix kernel_before = random_matrix(in, out, 3), bias_before = random_matrix(out, 1, 4);
@@ -70,6 +73,35 @@ TEST(Dense, UpdateAddsOuterProducts) {
         EXPECT_NEAR(kernel(k, o), expected, 1e-4) << out << " × " << in << " × " << n;
       }
     }
+  }
+}
+
+// To nothing, from one place to another, and less something: the same sums, rounded in the same order.
+TEST(Dense, UpdateAddsUpWhereItIsTold) {
+  for (const auto& [out, in, n] : kShapes) {
+    SCOPED_TRACE(fmt::format("{} × {} × {}", out, in, n));
+    const Matrix errors = random_matrix(out, n, 1), x = random_matrix(in, n, 2);
+    Matrix kernel = random_matrix(in, out, 3), bias = random_matrix(out, 1, 4);
+    Matrix base = random_matrix(in, out, 5), base_bias = random_matrix(out, 1, 6);
+    const auto update = [&](const Accumulator& k, const Accumulator& b) {
+      dense_update(constant(errors), constant(x), k, b);
+    };
+    Matrix in_place = kernel, bias_in_place = bias, to(in, out), bias_to(out, 1), sum = kernel, bias_sum = bias;
+    update({all(in_place), all(in_place)}, {all(bias_in_place), all(bias_in_place)});
+    update({all(to), all(kernel)}, {all(bias_to), all(bias)});
+    EXPECT_EQ(to, in_place);
+    EXPECT_EQ(bias_to, bias_in_place);
+    update({all(to), all(kernel), all(base)}, {all(bias_to), all(bias), all(base_bias)});
+    update({all(sum), all(sum), all(base)}, {all(bias_sum), all(bias_sum), all(base_bias)});
+    EXPECT_EQ(to, in_place - base);
+    EXPECT_EQ(bias_to, bias_in_place - base_bias);
+    EXPECT_EQ(sum, to);
+    EXPECT_EQ(bias_sum, bias_to);
+    Matrix zeros = Matrix::Zero(in, out), bias_zeros = Matrix::Zero(out, 1);
+    update({all(to), {}}, {all(bias_to), {}});
+    update({all(zeros), all(zeros)}, {all(bias_zeros), all(bias_zeros)});
+    EXPECT_EQ(to, zeros);
+    EXPECT_EQ(bias_to, bias_zeros);
   }
 }
 

@@ -258,7 +258,8 @@ void dense_update(const ConstMatrixView& errors, const ConstMatrixView& inputs, 
                   const Accumulator& bias) {
   const std::size_t in = size(inputs.rows()), out = size(errors.rows()), n = size(inputs.cols());
   const auto columns_of = [](const Accumulator& sum, std::size_t rows) {
-    return Destination{{sum.from.data(), rows}, {sum.minus.data(), rows}, {sum.to.data(), rows}};
+    const auto columns = [rows](std::span<const float> s) { return Columns{s.empty() ? nullptr : s.data(), rows}; };
+    return Destination{columns(sum.from), columns(sum.minus), {sum.to.data(), rows}};
   };
   multiply(in, out, n, {inputs.data(), in}, ElementsByRow{errors.data(), out}, columns_of(kernel, in));
   const float one = 1.0F;  // a column of ones, all of them this one
