@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <functional>
 
@@ -235,18 +234,17 @@ TEST_F(HostileFile, IsRefusedWhenAChunkIsLost) {
   EXPECT_EQ(File::open(path_).dataset("open").read_all<float>(), zeros) << "there is no note";
 }
 
-// Of a chunk that was never written nothing is read: what the memory held before must not be taken for data.
+// Of a chunk that was never written nothing is read: what the memory held before must not be taken for data. The last
+// chunk, of one row, is no larger than the checksum of the first: the size of what is stored does not show its want.
 TEST_F(HostileFile, ReadsZerosWhereAChunkIsMissing) {
-  const std::vector<std::int32_t> values(100'000, 7);
+  const std::vector<std::int32_t> chunk(std::size_t{1} << 18, 7);
   File file = File::create(path_);
-  file.create_dataset<std::int32_t>("x", {200'000}).write<std::int32_t>(0, values.size(), values);
+  file.create_dataset<std::int32_t>("x", {chunk.size() + 1}).write<std::int32_t>(0, chunk.size(), chunk);
   file.close();
-  std::vector<std::int32_t> rows(200'000, 9);
-  const File read = File::open(path_);
-  read.dataset("x").read<std::int32_t>(0, rows.size(), rows);
+  std::vector<std::int32_t> rows(chunk.size() + 1, 9);
+  File::open(path_).dataset("x").read<std::int32_t>(0, rows.size(), rows);
   EXPECT_EQ(rows.front(), 7);
   EXPECT_EQ(rows.back(), 0);
-  EXPECT_EQ(std::count(rows.begin(), rows.end(), 9), 0);
 }
 
 TEST_F(HostileFile, IsRefusedWhenItIsNoFileOfThisKind) {
