@@ -68,6 +68,7 @@ class Started:
         self.process = subprocess.Popen(
             self.command, stdout=self.out, stderr=self.err, stdin=subprocess.DEVNULL,
             env=ENVIRONMENT, start_new_session=True)
+        self.gone = False
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -113,10 +114,14 @@ class Started:
         return True
 
     def kill(self):
-        """Kills what is left of the session."""
-        for pid in self.processes():
-            self.kill_one(pid)
+        """Kills what is left of the session; once, since its number may be somebody else's afterwards."""
+        if self.gone:
+            return
+        while left := self.processes():
+            for pid in left:
+                self.kill_one(pid)
         self.process.wait()
+        self.gone = True
 
     def _ended(self):
         texts = []
