@@ -46,7 +46,7 @@ class Job:
     def wait(self, *states, timeout=60):
         return slurm.wait(self.number, *states, timeout=timeout)
 
-    def ended(self, code=support.DONE, timeout=120):
+    def ended(self, code=support.DONE, timeout=4 * support.TIMEOUT):
         """The log of a job that has ended with this exit code."""
         fields = self.wait(timeout=timeout)
         text = self.text()
