@@ -1,4 +1,8 @@
-"""Jobs over two nodes: of one kind, of two kinds, and with shards on the nodes' own disks."""
+"""Jobs over two nodes: of one kind, of two kinds, with shards on the nodes' own disks, and with a node that is lost."""
+
+import os
+import signal
+import time
 
 import batch
 import support
@@ -47,6 +51,23 @@ class Nodes(batch.Jobs):
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
+
+    def test_a_node_whose_daemons_are_lost_takes_the_job_down(self):
+        """For Slurm the step there goes on; what the script has to tidy up does not wait for it."""
+        self.two_nodes()
+        self.configure(10**6)
+        job = self.job("run", sbatch=["--ntasks=3", "--nodes=2"], FEDMPI_LAUNCH=batch.LAUNCHERS["mpirun"])
+        job.until(lambda: job.rounds() > 0, "no round")
+        # Step 0 was the script's own. In the session of step 1 is mpirun's daemon on the other node.
+        title = os.fsencode(f"slurmstepd: [{job.number}.1]")
+        sessions = {session for session, _, words in batch.processes().values() if words[0] == title}
+        victims = [number for number, (session, _, _) in batch.processes().items() if session in sessions]
+        self.assertGreater(len(victims), 1)
+        for number in victims:
+            os.kill(number, signal.SIGKILL)
+        lost = time.monotonic()
+        self.assertEqual(job.wait()["JobState"], "FAILED", job.text())
+        self.assertLess(time.monotonic() - lost, 10)
 
     def test_shards_on_the_nodes_own_disks(self):
         expected = self.undisturbed()

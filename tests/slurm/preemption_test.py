@@ -1,7 +1,6 @@
 """Jobs that are preempted, queued again, ended by their time limit, or lose a rank."""
 
 import os
-import pathlib
 import re
 import signal
 import time
@@ -10,19 +9,6 @@ import batch
 import support
 
 setUpModule = batch.start_slurm
-
-
-def processes():
-    """{number: (session, the parent's number, the words of its command)} of all that run."""
-    found = {}
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            parent, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1:4]
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # ended meanwhile
-        found[int(entry.name)] = int(session), int(parent), words
-    return found
 
 
 class Disturbed(batch.Jobs):
@@ -86,27 +72,10 @@ class Disturbed(batch.Jobs):
                 self.assertLess(time.monotonic() - killed, 10)
                 self.assertEqual(self.processes_of(job), {})
 
-    def test_a_node_whose_daemons_are_lost_takes_the_job_down(self):
-        """For Slurm the step there goes on; what the script has to tidy up does not wait for it."""
-        self.two_nodes()
-        self.configure(10**6)
-        job = self.job("run", sbatch=["--ntasks=3", "--nodes=2"], FEDMPI_LAUNCH=batch.LAUNCHERS["mpirun"])
-        job.until(lambda: job.rounds() > 0, "no round")
-        # Step 0 was the script's own. In the session of step 1 is mpirun's daemon on the other node.
-        title = os.fsencode(f"slurmstepd: [{job.number}.1]")
-        sessions = {session for session, _, words in processes().values() if words[0] == title}
-        victims = [number for number, (session, _, _) in processes().items() if session in sessions]
-        self.assertGreater(len(victims), 1)
-        for number in victims:
-            os.kill(number, signal.SIGKILL)
-        lost = time.monotonic()
-        self.assertEqual(job.wait()["JobState"], "FAILED", job.text())
-        self.assertLess(time.monotonic() - lost, 10)
-
     def processes_of(self, job):
         """The program's processes in this job, as {number: the parent's number}."""
         program, run = os.fsencode(support.PROGRAM), os.fsencode(job.run)
-        return {number: parent for number, (_, parent, words) in processes().items()
+        return {number: parent for number, (_, parent, words) in batch.processes().items()
                 if words[0] == program and run in words}
 
     def test_is_not_queued_again_for_ever(self):
