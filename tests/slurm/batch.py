@@ -29,17 +29,12 @@ def start_slurm():
     unittest.addModuleCleanup(slurm.stop)
 
 
-def processes():
-    """{number: (session, the parent's number, the words of its command)} of all that run."""
-    found = {}
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            parent, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1:4]
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # ended meanwhile
-        found[int(entry.name)] = int(session), int(parent), words
-    return found
+def command_of(process):
+    """The words of its command; none once it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
 
 
 class Job:

@@ -60,8 +60,9 @@ class Nodes(batch.Jobs):
         job.until(lambda: job.rounds() > 0, "no round")
         # Step 0 was the script's own. In the session of step 1 is mpirun's daemon on the other node.
         title = os.fsencode(f"slurmstepd: [{job.number}.1]")
-        sessions = {session for session, _, words in batch.processes().values() if words[0] == title}
-        victims = [number for number, (session, _, _) in batch.processes().items() if session in sessions]
+        running = support.processes()
+        sessions = {session for number, (session, _, _) in running.items() if batch.command_of(number)[0] == title}
+        victims = [number for number, (session, _, _) in running.items() if session in sessions]
         self.assertGreater(len(victims), 1)
         for number in victims:
             os.kill(number, signal.SIGKILL)

@@ -75,8 +75,8 @@ class Disturbed(batch.Jobs):
     def processes_of(self, job):
         """The program's processes in this job, as {number: the parent's number}."""
         program, run = os.fsencode(support.PROGRAM), os.fsencode(job.run)
-        return {number: parent for number, (_, parent, words) in batch.processes().items()
-                if words[0] == program and run in words}
+        return {number: parent for number, (_, parent, _) in support.processes().items()
+                if (words := batch.command_of(number))[0] == program and run in words}
 
     def test_is_not_queued_again_for_ever(self):
         self.configure(10**6)

@@ -56,6 +56,20 @@ class Ended:
         return f"{' '.join(map(str, self.command))}\nexit code {self.code}\n{self.out}\n{self.err}"
 
 
+def processes():
+    """{number: (session, the parent's number, name)} of all that run."""
+    found = {}
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            name, rest = (entry / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            state, parent, _, session = rest.split()[:4]
+            if state != "Z":
+                found[int(entry.name)] = int(session), int(parent), name
+        except (OSError, ValueError, IndexError):
+            continue  # ended meanwhile
+    return found
+
+
 class Started:
     """The program at work: fedmpi WORD … alone (ranks=0) or under mpirun."""
 
@@ -88,16 +102,8 @@ class Started:
 
     def processes(self):
         """{process: (its parent, its name)} of the session: the launcher's ranks have process groups of their own."""
-        found = {}
-        for entry in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                name, rest = (entry / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
-                state, parent, _, session = rest.split()[:4]
-                if int(session) == self.process.pid and state != "Z":
-                    found[int(entry.name)] = (int(parent), name)
-            except (OSError, ValueError, IndexError):
-                continue  # ended meanwhile
-        return found
+        return {number: (parent, name) for number, (session, parent, name) in processes().items()
+                if session == self.process.pid}
 
     def ranks(self):
         """The program's processes, in order of their number: rank by rank. Not those that probe files."""
