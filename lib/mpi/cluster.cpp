@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <new>
 
+#include "mpi/lifeline.hpp"
 #include "mpi/polling.hpp"
 #include "mpi/roll_call.hpp"
 #include "mpi/shared_memory.hpp"
@@ -42,6 +43,7 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     : comm_(comm), cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))), looks_(kLooks) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
+    if (is_root() && comm.lifeline() != nullptr) comm.lifeline()->outlive_participants();
     leads_ = true;
     nodes_ = comm.size();
     return;

@@ -37,6 +37,7 @@ MPI_Datatype type_of() {
   }
 }
 
+class Lifeline;
 class RollCall;
 
 class Communicator {
@@ -53,6 +54,10 @@ class Communicator {
 
   // From now on every call asks it while it waits, until it is taken away (null).
   void set_roll_call(RollCall* roll_call) { roll_call_ = roll_call; }
+
+  // What ends its ranks when one is gone; null if nothing does.
+  void set_lifeline(Lifeline* lifeline) { lifeline_ = lifeline; }
+  Lifeline* lifeline() const { return lifeline_; }
 
   // Some of its ranks are gone: nothing collective may be done any more, not even at the end.
   // If others do not know of it, the job has to be ended with an exit code when all has been said.
@@ -156,6 +161,7 @@ class Communicator {
   int rank_ = 0;
   int size_ = 1;
   RollCall* roll_call_ = nullptr;
+  Lifeline* lifeline_ = nullptr;
   bool abandoned_ = false;
   std::optional<int> end_job_with_;
 };

@@ -44,10 +44,16 @@ Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_ex
 }
 
 Session::Library::~Library() {
-  if (!abandoned && std::uncaught_exceptions() == exceptions) MPI_Finalize();
+  if (std::uncaught_exceptions() != exceptions) return;
+  if (!abandoned) MPI_Finalize();
+  lifeline->take_leave();
 }
 
-Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COMM_WORLD) {}
+Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COMM_WORLD) {
+  library_.lifeline = std::make_unique<Lifeline>(world_);
+  world_.set_lifeline(library_.lifeline.get());
+}
+
 Session::~Session() {
   library_.abandoned = world_.abandoned();
   if (!world_.end_job_with()) return;

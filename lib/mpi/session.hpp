@@ -1,13 +1,16 @@
 // MPI from start to end of the program.
 #pragma once
 
+#include <memory>
+
 #include "mpi/communicator.hpp"
+#include "mpi/lifeline.hpp"
 
 namespace fedmpi::mpi {
 
 // Initialises MPI for calls from the main thread and finalises it. While an exception leaves the program MPI
 // is not finalised: the other ranks may stand in a collective that would then never end. Whoever catches it
-// aborts.
+// aborts. From start to end every rank watches rank 0, which watches all: see Lifeline.
 class Session {
  public:
   Session(int& argc, char**& argv);
@@ -24,6 +27,7 @@ class Session {
     ~Library();
     int exceptions;
     bool abandoned = false;
+    std::unique_ptr<Lifeline> lifeline;
   } library_;
   Communicator world_;
 };

@@ -15,7 +15,6 @@ namespace fedmpi::mpi {
 
 namespace {
 
-constexpr double kLastWords = 0.5;                    // seconds
 constexpr std::size_t kBlock = std::size_t{1} << 28;  // bytes per message: no count outgrows an int
 
 // Only a process of this very program: the number may be somebody else's by now.
@@ -36,10 +35,6 @@ Star::Star(Communicator& comm, double deadline)
   const std::vector<char> all = comm.gather(std::span(reinterpret_cast<const char*>(&me), sizeof me));
   processes_.resize(all.size() / sizeof me);
   if (comm.is_root()) std::memcpy(static_cast<void*>(processes_.data()), all.data(), all.size());
-  Process root = me;
-  comm.broadcast_struct(root);
-  const bool seen = std::strcmp(root.host, me.host) == 0 && kill(static_cast<pid_t>(root.pid), 0) == 0;
-  if (!comm.is_root() && seen) root_ = root.pid;
   if (!comm.is_root()) MPI_Irecv(nullptr, 0, MPI_BYTE, 0, kLeave, comm.handle(), &leave_);
 }
 
@@ -105,13 +100,10 @@ void Star::finish_into(std::vector<std::byte>& room, std::vector<Transfer>& tran
 }
 
 void Star::wait(std::vector<Transfer>& transfers) {
-  Polling polling, alive;
+  Polling polling;
   for (Transfer& t : transfers) {
     for (int done = 0;; polling.pause()) {
-      // Between processes of one host MPI does not notice a death. What rank 0 has sent before has time to arrive.
-      if (root_ == 0 || kill(static_cast<pid_t>(root_), 0) == 0) alive = {};
-      const bool dead = alive.seconds() > kLastWords;
-      if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || (dead && done == 0))
+      if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
         fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
       if (done != 0) break;
       int leave = 0;

@@ -55,7 +55,6 @@ class Star {
   Communicator& comm_;
   double deadline_;
   std::vector<Process> processes_;  // of each rank, on rank 0
-  std::int64_t root_ = 0;           // on a participant that can see it: rank 0's process
   std::vector<bool> present_;
   std::vector<int> lost_;
   std::vector<std::vector<std::byte>> rooms_of_lost_;

@@ -37,6 +37,14 @@ def command_of(process):
         return [b""]
 
 
+def environment_of(process):
+    """What it was started with, each NAME=VALUE; nothing once it has ended."""
+    try:
+        return set(pathlib.Path(f"/proc/{process}/environ").read_text(errors="replace").split("\0"))
+    except OSError:
+        return set()
+
+
 class Job:
     """A submitted job: its log, its run directory, and what Slurm says of it."""
 
@@ -63,6 +71,11 @@ class Job:
 
     def text(self):
         return self.log.read_text() if self.log.exists() else ""
+
+    def processes(self, node=None):
+        """{number: (session, the parent's number, name)} of what it has started, on all nodes or on one."""
+        mine = {f"SLURM_JOB_ID={self.number}"} | ({f"SLURMD_NODENAME={node}"} if node else set())
+        return {number: what for number, what in support.processes().items() if mine <= environment_of(number)}
 
     def sha256(self):
         return re.findall(r"^weights sha256 ([0-9a-f]{64})$", self.ended(), re.MULTILINE)[-1]

@@ -118,6 +118,11 @@ class Cluster:
             subprocess.run(["ip", "link", "del", self.bridge], capture_output=True, env=self.environment)
         self.namespaces, self.bridge = [], None
 
+    def connect(self, node, connected):
+        """Joins a node to the others, or cuts it off as if its network or power had gone: nobody is told."""
+        end = f"fm{os.getpid():x}v{node.removeprefix('node')}"
+        subprocess.run(["ip", "link", "set", end, "up" if connected else "down"], check=True, env=self.environment)
+
     # Daemons
 
     def _configure(self, cores, memory):

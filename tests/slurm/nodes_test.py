@@ -1,7 +1,7 @@
 """Jobs over two nodes: of one kind, of two kinds, with shards on the nodes' own disks, and with a node that is lost."""
 
 import os
-import signal
+import pathlib
 import time
 
 import batch
@@ -11,10 +11,12 @@ setUpModule = batch.start_slurm
 
 
 class Nodes(batch.Jobs):
+    TWO_BY_TWO = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
+
     def test_two_nodes(self):
         self.two_nodes()
         expected = self.undisturbed()
-        jobs = [self.job(name, sbatch=("--nodes=2", "--ntasks=4", "--ntasks-per-node=2", "--cpus-per-task=2"),
+        jobs = [self.job(name, sbatch=(*self.TWO_BY_TWO, "--cpus-per-task=2"),
                          FEDMPI_LAUNCH=launch) for name, launch in batch.LAUNCHERS.items()]
         for job in jobs:
             with self.subTest(job.run.name):
@@ -52,23 +54,50 @@ class Nodes(batch.Jobs):
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
 
+    def assert_down(self, jobs, lost):
+        """On all nodes, within 10 s of the loss."""
+        program = pathlib.Path(support.PROGRAM).name
+        while any(name == program for job in jobs for _, _, name in job.processes().values()):
+            self.assertLess(time.monotonic() - lost, 10, "\n".join(job.text() for job in jobs))
+            time.sleep(0.05)
+
     def test_a_node_whose_daemons_are_lost_takes_the_job_down(self):
         """For Slurm the step there goes on; what the script has to tidy up does not wait for it."""
         self.two_nodes()
         self.configure(10**6)
-        job = self.job("run", sbatch=["--ntasks=3", "--nodes=2"], FEDMPI_LAUNCH=batch.LAUNCHERS["mpirun"])
-        job.until(lambda: job.rounds() > 0, "no round")
-        # Step 0 was the script's own. In the session of step 1 is mpirun's daemon on the other node.
-        title = os.fsencode(f"slurmstepd: [{job.number}.1]")
-        running = support.processes()
-        sessions = {session for number, (session, _, _) in running.items() if batch.command_of(number)[0] == title}
-        victims = [number for number, (session, _, _) in running.items() if session in sessions]
-        self.assertGreater(len(victims), 1)
-        for number in victims:
-            os.kill(number, signal.SIGKILL)
-        lost = time.monotonic()
-        self.assertEqual(job.wait()["JobState"], "FAILED", job.text())
-        self.assertLess(time.monotonic() - lost, 10)
+        for name, launch in batch.LAUNCHERS.items():
+            with self.subTest(name):
+                job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch, FEDMPI_RESTARTS=0)
+                job.until(lambda: job.rounds() > 0, "no round")
+                started = job.processes("node2")
+                daemons = {parent for _, parent, _ in started.values()} - set(started)
+                self.assertTrue(daemons and all(batch.command_of(d)[0].startswith(b"slurmstepd: ") for d in daemons))
+                for number in (*daemons, *started):
+                    support.Started.kill_one(number)
+                lost = time.monotonic()
+                self.assert_down([job], lost)
+                self.assertEqual(job.wait()["JobState"], "FAILED", job.text())
+                self.assertLess(time.monotonic() - lost, 20)
+
+    def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
+        self.two_nodes()
+        self.configure(200)
+        expected = self.undisturbed()
+        jobs = [self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch, FEDMPI=self.slowly(name))
+                for name, launch in batch.LAUNCHERS.items()]
+        for job in jobs:
+            job.until_started(1, rounds=4)
+        batch.slurm.connect("node2", False)
+        self.addCleanup(batch.slurm.connect, "node2", True)
+        self.assert_down(jobs, time.monotonic())
+        for job in jobs:
+            job.until(lambda: "stopped early, to be queued again" in job.text(), "not queued again")
+            self.assertRegex(job.text(), r"fedmpi: rank 0: lost the connection to rank \d on node2, rank \d on node2: ")
+            self.hurry(job.run.name)
+        batch.slurm.connect("node2", True)
+        for job in jobs:
+            self.assertEqual(job.sha256(), expected)
+            self.assertIn("going on after round", job.text())
 
     def test_shards_on_the_nodes_own_disks(self):
         expected = self.undisturbed()

@@ -115,7 +115,20 @@ class Losing(support.WholeRun):
         run = self.start(4, recovering(), **{**SURVIVE, "federation.rounds": 10**6})
         self.wait_for_round(run, 3)
         self.hit(run, 0, signal.SIGKILL)
-        self.assertIn("rank 0 is gone; the last checkpoint is intact", run.wait().err)
+        self.assertRegex(run.wait().err, "(lost the connection to rank 0 on|rank 0 is gone).*; the last checkpoint is intact")
+
+    def test_without_it_the_job_ends_with_any_rank(self):
+        """Although its launcher would let the others live, and wait for ever."""
+        for rank in range(3):
+            with self.subTest(rank=rank):
+                self.csv.unlink(missing_ok=True)
+                run = self.start(3, recovering(), **{"federation.rounds": 10**6, "run.resume": "auto"})
+                self.wait_for_round(run, 3)
+                self.hit(run, rank, signal.SIGKILL)
+                killed = time.monotonic()
+                ended = run.wait()
+                self.assertLess(time.monotonic() - killed, 10)
+                self.assertRegex(ended.err, f"fedmpi: rank [0-9]: lost the connection to rank {rank} on ")
 
     def test_nobody_is_left(self):
         run = self.start(2, recovering(), **SURVIVE)

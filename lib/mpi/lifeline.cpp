@@ -1,0 +1,109 @@
+#include "mpi/lifeline.hpp"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+
+#include "base/error.hpp"
+
+namespace fedmpi::mpi {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A silent connection is probed after kIdle seconds, and lost when kProbes of them, a second apart, find no answer.
+constexpr int kIdle = 2, kProbes = 4;
+// For the launcher to end all ranks by itself, with the exit code of the one that died.
+constexpr auto kGrace = std::chrono::seconds(2);
+
+constexpr char kGoodbye = 'g';  // this rank is done
+constexpr char kLeave = 'l';    // another rank is lost: the job ends
+
+void say(int rank, const std::string& sentence) { fmt::print(stderr, "fedmpi: rank {}: {}\n", rank, sentence); }
+
+void keep_probing(int socket) {
+  const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kIdle);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+}  // namespace
+
+Lifeline::Lifeline(Communicator& comm) : rank_(comm.rank()) {
+  if (comm.size() == 1) return;
+  peers_ = connect_with_root(comm);
+  if (comm.is_root()) name_unwatched(comm.size());
+  for (const Connection& peer : peers_) keep_probing(peer.socket);
+  stop_ = eventfd(0, EFD_CLOEXEC);
+  watcher_ = std::thread([this] { watch(); });
+}
+
+void Lifeline::name_unwatched(int ranks) const {
+  std::vector<int> unwatched;
+  auto peer = peers_.begin();
+  for (int r = 1; r < ranks; ++r) {
+    if (peer != peers_.end() && peer->rank == r)
+      ++peer;
+    else
+      unwatched.push_back(r);
+  }
+  if (!unwatched.empty())
+    say(0, fmt::format("no TCP connection from rank {}: nobody will notice when its node is lost",
+                       fmt::join(unwatched, ", ")));
+}
+
+void Lifeline::take_leave() {
+  for (const Connection& peer : peers_) send(peer.socket, &kGoodbye, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void Lifeline::watch() {
+  std::vector<pollfd> sockets;
+  for (const Connection& peer : peers_) sockets.push_back({peer.socket, POLLIN, 0});
+  sockets.push_back({stop_, POLLIN, 0});
+  std::vector<const Connection*> lost;
+  Clock::time_point first_lost;
+  for (;;) {
+    poll(sockets.data(), sockets.size(), lost.empty() ? -1 : 100);
+    if (sockets.back().revents != 0) return;
+    for (std::size_t i = 0; i < peers_.size(); ++i) {
+      if (sockets[i].fd < 0 || sockets[i].revents == 0) continue;
+      bool broken = false;
+      const auto said = received<char>(sockets[i].fd, broken);
+      if (said == kLeave) std::_Exit(static_cast<int>(ExitCode::stopped));
+      if (said || broken) sockets[i].fd = -1;  // poll() passes over it
+      if (!broken || outlives_) continue;
+      if (lost.empty()) first_lost = Clock::now();
+      lost.push_back(&peers_[i]);
+    }
+    if (!lost.empty() && Clock::now() - first_lost > kGrace) end(lost);
+  }
+}
+
+void Lifeline::end(const std::vector<const Connection*>& lost) const {
+  std::vector<std::string> names;
+  for (const Connection* peer : lost) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
+  say(rank_, fmt::format("lost the connection to {}: process, node or network is gone; the last checkpoint is intact",
+                         fmt::join(names, ", ")));
+  for (const Connection& peer : peers_) send(peer.socket, &kLeave, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  std::_Exit(static_cast<int>(ExitCode::stopped));
+}
+
+Lifeline::~Lifeline() {
+  if (!watcher_.joinable()) return;
+  eventfd_write(stop_, 1);
+  watcher_.join();
+  close(stop_);
+  for (const Connection& peer : peers_) close(peer.socket);
+}
+
+}  // namespace fedmpi::mpi

@@ -1,0 +1,45 @@
+// Notices that a rank is gone: its process, its node or the way there. MPI waits for it for ever, and of the launchers
+// not all see all of this. Every rank holds a TCP connection to rank 0, on which nothing is said until the end. When a
+// process dies its system closes the connection; when a node or the network does, the system at the other end finds out
+// within seconds by keepalive probes. The systems answer these by themselves, so that a rank that computes for an hour,
+// or is suspended, is not taken for dead.
+#pragma once
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "mpi/communicator.hpp"
+#include "mpi/connections.hpp"
+
+namespace fedmpi::mpi {
+
+class Lifeline {
+ public:
+  // On all ranks together. A rank that cannot connect is named on stderr; nobody watches it. From then on the loss of a
+  // rank ends rank 0, and the loss of rank 0 any other, with one sentence on stderr and ExitCode::stopped, unless the
+  // launcher ends them within two seconds.
+  explicit Lifeline(Communicator& comm);
+  // Closes the connections: for the others this rank is lost now, unless it has taken leave.
+  ~Lifeline();
+  Lifeline(const Lifeline&) = delete;
+  Lifeline& operator=(const Lifeline&) = delete;
+
+  // Rank 0 no longer ends with a rank that is lost.
+  void outlive_participants() { outlives_ = true; }
+  // No rank needs this one any more: to be said after MPI was finalised.
+  void take_leave();
+
+ private:
+  void name_unwatched(int ranks) const;
+  void watch();  // for as long as the thread lives
+  [[noreturn]] void end(const std::vector<const Connection*>& lost) const;
+
+  const int rank_;
+  std::vector<Connection> peers_;
+  std::atomic<bool> outlives_ = false;
+  int stop_ = -1;  // an eventfd
+  std::thread watcher_;
+};
+
+}  // namespace fedmpi::mpi
