@@ -43,7 +43,7 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     : comm_(comm), cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))), looks_(kLooks) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
-    if (is_root() && comm.lifeline() != nullptr) comm.lifeline()->outlive_participants();
+    if (is_root() && comm.lifeline() != nullptr) comm.lifeline()->outlive_participants(true);
     leads_ = true;
     nodes_ = comm.size();
     return;
@@ -83,7 +83,10 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
   node_->all_sum(std::span(&made, 1));
 }
 
-Cluster::~Cluster() { comm_.set_roll_call(nullptr); }
+Cluster::~Cluster() {
+  comm_.set_roll_call(nullptr);
+  if (is_root() && comm_.lifeline() != nullptr && !comm_.abandoned()) comm_.lifeline()->outlive_participants(false);
+}
 
 void Cluster::abandon_lost(int exit_code, bool others_wait) {
   const bool end_job = others_wait || (comm_.is_root() && star_->lost_elsewhere());

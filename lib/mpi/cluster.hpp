@@ -26,7 +26,9 @@ class Cluster {
   // What to do about a rank that does not answer within the deadline, in seconds; 0: wait for ever.
   struct Patience {
     double deadline = 0.0;
-    bool survive = false;  // go on without it; else it is an Error(stopped) of rank 0, which names it
+    // Go on without it; else it is an Error(stopped) of rank 0, which names it. For the world of a Session, whose
+    // lifeline would else end rank 0, and ends the others with rank 0.
+    bool survive = false;
   };
 
   // On all ranks together. Without `shared_memory`, or with `survive`, every rank is a node of its own.

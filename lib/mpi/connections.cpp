@@ -22,12 +22,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kTimeToConnect = std::chrono::seconds(3);
+constexpr auto kTimeToConnect = std::chrono::seconds(5);
+constexpr rlim_t kOtherFiles = 256;  // that rank 0 may need to open
 
 // That the other end belongs to this job.
 using Token = std::array<std::uint32_t, 4>;
 
-// Where rank 0 is to be found, by IPv4.
+// Where rank 0 is to be found.
 struct Invitation {
   std::array<in_addr_t, 32> addresses;
   std::int32_t count = 0;
@@ -36,15 +37,26 @@ struct Invitation {
   char host[MPI_MAX_PROCESSOR_NAME];
 };
 
-struct Hello {
+struct Hello {  // by TCP
   Token token;
   std::int32_t rank;
+};
+
+struct Report {  // by MPI
+  bool connected;
   char host[MPI_MAX_PROCESSOR_NAME];
 };
 
 void put_host(char (&host)[MPI_MAX_PROCESSOR_NAME]) {
   int length = 0;
   MPI_Get_processor_name(host, &length);
+}
+
+// Both have to stay where they are until it is done.
+MPI_Request gather(const Report& mine, std::vector<Report>& all, Communicator& comm) {
+  MPI_Request request;
+  MPI_Igather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, 0, comm.handle(), &request);
+  return request;
 }
 
 // Every address of this host; the one that only this host can reach comes last.
@@ -123,47 +135,49 @@ int connection(const Invitation& invitation, const Hello& hello) {
   return connected;
 }
 
-// As many as the system lets this process have, if it needs them.
-void allow_sockets(int count) {
+// How many sockets this process may have, of `wanted`.
+std::size_t allowed_sockets(std::size_t wanted) {
   rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = static_cast<rlim_t>(count) + limit.rlim_cur;
-  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min<rlim_t>(wanted + kOtherFiles, limit.rlim_max));
   setrlimit(RLIMIT_NOFILE, &limit);
+  return std::min<rlim_t>(wanted, limit.rlim_cur - std::min(limit.rlim_cur, kOtherFiles));
 }
 
-// Rank 0 answers the first connection of each rank; that is the one which counts. When all have passed the barrier
-// nobody comes any more.
+// Answers the first Hello of each rank: that is the connection which counts. When all have reported nobody comes any
+// more.
 std::vector<Connection> admit(Communicator& comm) {
-  allow_sockets(comm.size());
+  const std::size_t ranks = static_cast<std::size_t>(comm.size());
   Invitation invitation = {};
   std::random_device random;
   for (std::uint32_t& part : invitation.token) part = random();
   put_host(invitation.host);
   put_addresses(invitation);
+  const std::size_t room = allowed_sockets(ranks * (static_cast<std::size_t>(invitation.count) + 1));
   const int listener = listen_on(invitation.port);
   comm.broadcast_struct(invitation);
-  MPI_Request barrier;
-  MPI_Ibarrier(comm.handle(), &barrier);
+  const Report mine = {};
+  std::vector<Report> reports(ranks);
+  MPI_Request reporting = gather(mine, reports, comm);
 
-  std::vector<Connection> connections;
-  std::vector<bool> here(static_cast<std::size_t>(comm.size()), false);
+  std::vector<int> sockets(ranks, -1);
   std::vector<int> guests;  // that have not said who they are
+  std::size_t welcomed = 0;
   const Polling polling;
   for (int all = 0; all == 0; polling.pause()) {
-    MPI_Test(&barrier, &all, MPI_STATUS_IGNORE);
-    for (int guest; (guest = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;)
+    MPI_Test(&reporting, &all, MPI_STATUS_IGNORE);
+    for (int guest; guests.size() + welcomed < room &&
+                    (guest = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;)
       guests.push_back(guest);
     std::erase_if(guests, [&](int guest) {
       bool broken = false;
       const auto hello = received<Hello>(guest, broken);
       if (!hello && !broken) return false;
-      const bool welcome = hello && hello->token == invitation.token && hello->rank > 0 && hello->rank < comm.size() &&
-                           !here[static_cast<std::size_t>(hello->rank)] &&
-                           send(guest, &invitation.token, sizeof(Token), MSG_NOSIGNAL) == sizeof(Token);
-      if (welcome) {
-        here[static_cast<std::size_t>(hello->rank)] = true;
-        connections.push_back({guest, hello->rank, std::string(hello->host, strnlen(hello->host, sizeof hello->host))});
+      const bool known = hello && hello->token == invitation.token && hello->rank > 0 && hello->rank < comm.size();
+      if (known && sockets[static_cast<std::size_t>(hello->rank)] < 0 &&
+          send(guest, &invitation.token, sizeof(Token), MSG_NOSIGNAL) == sizeof(Token)) {
+        sockets[static_cast<std::size_t>(hello->rank)] = guest;
+        ++welcomed;
       } else {
         close(guest);
       }
@@ -172,22 +186,26 @@ std::vector<Connection> admit(Communicator& comm) {
   }
   for (const int guest : guests) close(guest);
   if (listener >= 0) close(listener);
-  std::ranges::sort(connections, {}, &Connection::rank);
+  std::vector<Connection> connections;
+  for (std::size_t r = 1; r < ranks; ++r) {
+    if (reports[r].connected)
+      connections.push_back({sockets[r], static_cast<int>(r), reports[r].host});
+    else if (sockets[r] >= 0)
+      close(sockets[r]);  // the answer came too late
+  }
   return connections;
 }
 
 std::vector<Connection> call(Communicator& comm) {
   Invitation invitation;
   comm.broadcast_struct(invitation);
-  Hello hello = {};
-  hello.token = invitation.token;
-  hello.rank = comm.rank();
-  put_host(hello.host);
-  const int socket = connection(invitation, hello);
-  MPI_Request barrier;
-  MPI_Ibarrier(comm.handle(), &barrier);
+  const int socket = connection(invitation, {invitation.token, comm.rank()});
+  Report report = {socket >= 0, {}};
+  put_host(report.host);
+  std::vector<Report> none;
+  MPI_Request reporting = gather(report, none, comm);
   const Polling polling;
-  for (int all = 0; all == 0; polling.pause()) MPI_Test(&barrier, &all, MPI_STATUS_IGNORE);
+  for (int said = 0; said == 0; polling.pause()) MPI_Test(&reporting, &said, MPI_STATUS_IGNORE);
   if (socket < 0) return {};
   return {{socket, 0, invitation.host}};
 }

@@ -18,8 +18,9 @@ struct Connection {
   std::string host;
 };
 
-// On all ranks together: on rank 0 the connections to all others that could reach it, by IPv4 and within three seconds,
-// in order of rank; on these the one to rank 0.
+// On all ranks together: on rank 0 the connections to all others that have reached it, in order of rank; on these the
+// one to rank 0. A rank tries all of rank 0's IPv4 addresses for up to five seconds; rank 0 listens, on a free port,
+// until all have tried, and has no more connections than leave it some files to open.
 std::vector<Connection> connect_with_root(Communicator& comm);
 
 // What the other end has said next, once all of it is there. `broken` if it never will be.

@@ -4,12 +4,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <string>
 
 #include "base/error.hpp"
 
@@ -27,7 +29,7 @@ constexpr auto kGrace = std::chrono::seconds(2);
 constexpr char kGoodbye = 'g';  // this rank is done
 constexpr char kLeave = 'l';    // another rank is lost: the job ends
 
-void say(int rank, const std::string& sentence) { fmt::print(stderr, "fedmpi: rank {}: {}\n", rank, sentence); }
+[[noreturn]] void leave() { std::_Exit(static_cast<int>(ExitCode::stopped)); }
 
 void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
@@ -45,7 +47,11 @@ Lifeline::Lifeline(Communicator& comm) : rank_(comm.rank()) {
   if (comm.is_root()) name_unwatched(comm.size());
   for (const Connection& peer : peers_) keep_probing(peer.socket);
   stop_ = eventfd(0, EFD_CLOEXEC);
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
   watcher_ = std::thread([this] { watch(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Lifeline::name_unwatched(int ranks) const {
@@ -57,9 +63,9 @@ void Lifeline::name_unwatched(int ranks) const {
     else
       unwatched.push_back(r);
   }
-  if (!unwatched.empty())
-    say(0, fmt::format("no TCP connection from rank {}: nobody will notice when its node is lost",
-                       fmt::join(unwatched, ", ")));
+  if (unwatched.empty()) return;
+  const std::string numbers = fmt::format("{}", fmt::join(unwatched, ", "));
+  fmt::print(stderr, "fedmpi: no TCP connection from rank {}: nobody will notice when its node is lost\n", numbers);
 }
 
 void Lifeline::take_leave() {
@@ -79,7 +85,7 @@ void Lifeline::watch() {
       if (sockets[i].fd < 0 || sockets[i].revents == 0) continue;
       bool broken = false;
       const auto said = received<char>(sockets[i].fd, broken);
-      if (said == kLeave) std::_Exit(static_cast<int>(ExitCode::stopped));
+      if (said == kLeave) leave();
       if (said || broken) sockets[i].fd = -1;  // poll() passes over it
       if (!broken || outlives_) continue;
       if (lost.empty()) first_lost = Clock::now();
@@ -92,10 +98,15 @@ void Lifeline::watch() {
 void Lifeline::end(const std::vector<const Connection*>& lost) const {
   std::vector<std::string> names;
   for (const Connection* peer : lost) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
-  say(rank_, fmt::format("lost the connection to {}: process, node or network is gone; the last checkpoint is intact",
-                         fmt::join(names, ", ")));
   for (const Connection& peer : peers_) send(peer.socket, &kLeave, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-  std::_Exit(static_cast<int>(ExitCode::stopped));
+  // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
+  signal(SIGALRM, [](int) { leave(); });
+  alarm(1);
+  const std::string text = fmt::format(
+      "fedmpi: rank {}: lost the connection to {}: process, node or network is gone; the last checkpoint is intact\n",
+      rank_, fmt::join(names, ", "));
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
+  leave();
 }
 
 Lifeline::~Lifeline() {

@@ -25,9 +25,9 @@ class Lifeline {
   Lifeline(const Lifeline&) = delete;
   Lifeline& operator=(const Lifeline&) = delete;
 
-  // Rank 0 no longer ends with a rank that is lost.
-  void outlive_participants() { outlives_ = true; }
-  // No rank needs this one any more: to be said after MPI was finalised.
+  // Whether rank 0 ends with a rank that is lost; at first it does.
+  void outlive_participants(bool outlive) { outlives_ = outlive; }
+  // No rank needs this one any more: to be said when MPI is finalised, or is not going to be.
   void take_leave();
 
  private:

@@ -10,7 +10,7 @@ namespace fedmpi::mpi {
 
 // Initialises MPI for calls from the main thread and finalises it. While an exception leaves the program MPI
 // is not finalised: the other ranks may stand in a collective that would then never end. Whoever catches it
-// aborts. From start to end every rank watches rank 0, which watches all: see Lifeline.
+// aborts. Once it is made every rank watches rank 0, which watches all: see Lifeline.
 class Session {
  public:
   Session(int& argc, char**& argv);

@@ -105,7 +105,9 @@ def environment():
         return {}
     return {"OMPI_MCA_btl": "^openib,usnic,ofi", "OMPI_MCA_btl_tcp_if_include": slurm.network,
             "OMPI_MCA_oob_tcp_if_include": slurm.network, "PRTE_MCA_prte_if_include": slurm.network,
-            "PMIX_MCA_ptl_tcp_if_include": slurm.network}
+            "PMIX_MCA_ptl_tcp_if_include": slurm.network,
+            # As many ranks on each node as Slurm says; with :oversubscribe, as elsewhere, all would be on the first.
+            "PRTE_MCA_rmaps_default_mapping_policy": "slot"}
 
 
 class Jobs(support.WholeRun):

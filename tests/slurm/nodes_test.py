@@ -76,8 +76,9 @@ class Nodes(batch.Jobs):
                     support.Started.kill_one(number)
                 lost = time.monotonic()
                 self.assert_down([job], lost)
-                self.assertEqual(job.wait()["JobState"], "FAILED", job.text())
+                job.wait()  # FAILED, but that Open MPI 5's mpirun calls this a success
                 self.assertLess(time.monotonic() - lost, 20)
+                self.assertNotIn("weights sha256", job.text())
 
     def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
         self.two_nodes()

@@ -112,6 +112,21 @@ class Refused(batch.Jobs):
         self.assertIn("FEDMPI_SETUP", job.ended(support.USAGE))
 
 
+class Watched(batch.Jobs):
+    def test_a_program_that_becomes_another_is_left_alone(self):
+        """As a script does that loads modules first. For the job it is still there."""
+        wrapper = self.folder / "wrapper"
+        wrapper.write_text('#!/bin/sh\nsleep 2\nexec "$@"\n')
+        wrapper.chmod(0o755)
+        self.configure(100)
+        job = self.job("run", sbatch=["--ntasks=3"], FEDMPI_LAUNCH=batch.LAUNCHERS["mpirun"],
+                       FEDMPI=f"{wrapper} {self.slowly('run')}")
+        job.until_started(1, rounds=1)
+        time.sleep(13)  # it is given 10 s once no rank is seen
+        self.hurry("run")
+        self.assertIn("all 100 rounds done", job.ended())
+
+
 class Logs(batch.Jobs):
     def test_a_line_per_round_nothing_but_text_and_a_summary(self):
         setup = self.folder / "setup.sh"

@@ -1,0 +1,108 @@
+"""Ranks that the system kills because the memory of their control group is used up: the job ends, and goes on later."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+import numpy
+import support
+
+GROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+class Group:
+    """A control group of processes that may take no more memory than they have; gone after the tests."""
+
+    def __init__(self):
+        first, limit = (GROUPS / "memory", "memory.limit_in_bytes") if (GROUPS / "memory").is_dir() else (GROUPS, "memory.max")
+        self.folder = first / f"fedmpi-test-{os.getpid()}"
+        self.folder.mkdir()
+        try:
+            (self.folder / limit).write_text("1048576")  # of what they take from now on
+        except OSError:
+            self.folder.rmdir()
+            raise
+
+    def take_in(self, process):
+        (self.folder / "cgroup.procs").write_text(str(process))
+
+    def remove(self):
+        end = time.monotonic() + 10
+        while (self.folder / "cgroup.procs").read_text().strip() and time.monotonic() < end:
+            time.sleep(0.01)
+        self.folder.rmdir()
+
+
+def setUpModule():
+    global group
+    try:
+        group = Group()
+    except OSError as error:
+        raise unittest.SkipTest(f"no control groups for memory here: {error}") from error
+    unittest.addModuleCleanup(group.remove)
+
+
+def memory(process, what="VmRSS"):
+    """In KiB; 0 once it has ended."""
+    try:
+        lines = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
+
+
+class OutOfMemory(support.WholeRun):
+    RANKS = 3
+
+    def setUp(self):
+        super().setUp()
+        draw = numpy.random.default_rng(1)
+        sizes = [4000] * 8
+        for part in range(2):
+            support.write_shard(self.folder / f"shards/shard-{part}.h5", draw.random((sum(sizes), 300), dtype="f4"),
+                                draw.integers(0, 10, sum(sizes)), sizes, classes=10)
+        self.options = {"data.shards": self.folder / "shards", "data.test": self.folder / "shards/shard-0.h5",
+                        "model.kind": "mlp", "model.hidden": "1000", "federation.rounds": 6, "federation.cohort": 4,
+                        "client.batch": 100, "client.lr": 0.01, "run.checkpoint-every": 1, "run.resume": "auto"}
+
+    def start(self, run):
+        words = support.words_of({**self.options, "run.dir": self.folder / run})
+        started = support.Started("train", *words, ranks=self.RANKS)
+        self.addCleanup(started.kill)
+        return started
+
+    def test_at_any_time(self):
+        """A rank is killed when it has taken some part of what it takes in a run that nobody disturbs."""
+        undisturbed = self.start("undisturbed")
+        most = {}
+        while undisturbed.process.poll() is None:
+            for rank, process in enumerate(undisturbed.ranks()):
+                most[rank] = max(most.get(rank, 0), memory(process, "VmHWM"))
+        expected = undisturbed.wait().sha256
+        for part, rank in ((0.4, 1), (0.7, 0), (0.95, 2)):
+            with self.subTest(part=part, rank=rank):
+                self.attack(rank, part * most[rank])
+        self.assertEqual(self.train("run", self.options, self.RANKS).sha256, expected)
+
+    def attack(self, rank, kibibytes):
+        run = self.start("run")
+        while len(run.ranks()) < self.RANKS:
+            self.assertIsNone(run.process.poll(), "it ended too early")
+        victim = run.ranks()[rank]
+        while memory(victim) < kibibytes:
+            self.assertIsNone(run.process.poll(), "it ended too early")
+        os.kill(victim, signal.SIGSTOP)
+        group.take_in(victim)
+        os.kill(victim, signal.SIGCONT)
+        begun = time.monotonic()
+        while left := run.processes():
+            self.assertLess(time.monotonic() - begun, 10, f"left: {left}")
+            time.sleep(0.01)
+        ended = run.wait()
+        self.assertEqual(ended.code, 128 + signal.SIGKILL, str(ended))
+
+
+if __name__ == "__main__":
+    support.main()
