@@ -119,9 +119,13 @@ class Cluster:
         self.namespaces, self.bridge = [], None
 
     def connect(self, node, connected):
-        """Joins a node to the others, or cuts it off as if its network or power had gone: nobody is told."""
+        """Joins a node to the others, or cuts it off as if its network or power had gone: nobody is told.
+
+        Slurm would look for a node that has come back after 100 s (a third of SlurmdTimeout)."""
         end = f"fm{os.getpid():x}v{node.removeprefix('node')}"
         subprocess.run(["ip", "link", "set", end, "up" if connected else "down"], check=True, env=self.environment)
+        if connected:
+            self.run("scontrol", "reconfigure")
 
     # Daemons
 
