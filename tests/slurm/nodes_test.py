@@ -54,10 +54,13 @@ class Nodes(batch.Jobs):
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
 
+    def ranks(self, job):
+        program = pathlib.Path(support.PROGRAM).name
+        return [number for number, (_, _, name) in job.processes().items() if name == program]
+
     def assert_down(self, jobs, lost):
         """On all nodes, within 10 s of the loss."""
-        program = pathlib.Path(support.PROGRAM).name
-        while any(name == program for job in jobs for _, _, name in job.processes().values()):
+        while any(map(self.ranks, jobs)):
             self.assertLess(time.monotonic() - lost, 10, "\n".join(job.text() for job in jobs))
             time.sleep(0.05)
 
@@ -88,6 +91,7 @@ class Nodes(batch.Jobs):
                 for name, launch in batch.LAUNCHERS.items()]
         for job in jobs:
             job.until_started(1, rounds=4)
+            self.assertEqual(len(self.ranks(job)), 4)
         batch.slurm.connect("node2", False)
         self.addCleanup(batch.slurm.connect, "node2", True)
         self.assert_down(jobs, time.monotonic())
