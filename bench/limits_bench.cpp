@@ -240,6 +240,10 @@ void register_model(std::vector<int> widths, std::vector<int> batches) {
 int main(int argc, char** argv) {
 #ifdef FEDMPI_BENCH_OPENBLAS
   openblas_set_num_threads(1);
+  benchmark::AddCustomContext("openblas", openblas_get_corename());  // the processor whose kernels it has chosen
+#endif
+#ifdef FEDMPI_BENCH_LIBXSMM
+  benchmark::AddCustomContext("libxsmm", LIBXSMM_VERSION);
 #endif
   benchmark::RegisterBenchmark("fma_peak", fma_peak);
   register_model({784, 10}, {10, 32, 28, 60});  // 60 images: 6 × 10, 32 + 28, 60

@@ -10,8 +10,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 DATA = "run/bench"  # what bench/data.sh made
 
+# OpenBLAS chooses its kernels itself: a machine's OPENBLAS_CORETYPE may name slower ones than it has.
+CHOSEN_BY_OPENBLAS = "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"
 ENVIRONMENT = dict(
-    os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+    {name: value for name, value in os.environ.items() if name not in CHOSEN_BY_OPENBLAS},
+    OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
     # Ranks may outnumber the cores here; OMPI_... is read by Open MPI 4, PRTE_... by Open MPI 5.
     OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
     OMPI_MCA_rmaps_base_oversubscribe="1", PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
@@ -37,6 +40,14 @@ class Machine:
     def benchmark(self, program, pattern, ranks=0, environment=None, seconds=None, turns=1):
         """Benchmarks whose names match, each run for so many seconds, in so many turns that alternate at random, as
         {name: the benchmark's JSON}; the medians of those that share a name."""
+        runs = {}
+        for run in self.results(program, pattern, ranks, environment, seconds, turns)["benchmarks"]:
+            if run["run_type"] == "iteration" and not run.get("error_occurred"):
+                runs.setdefault(run["name"].split("/iterations:")[0], []).append(run)
+        return {name: median_of(turns) for name, turns in runs.items()}
+
+    def results(self, program, pattern, ranks=0, environment=None, seconds=None, turns=1):
+        """All that Google Benchmark reports."""
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             command = [f"{self.build}/bench/{program}", f"--benchmark_filter={pattern}",
                        f"--benchmark_out={out.name}", "--benchmark_out_format=json"]
@@ -46,11 +57,16 @@ class Machine:
             if turns > 1:
                 command += [f"--benchmark_repetitions={turns}", "--benchmark_enable_random_interleaving=true"]
             self.run(command, ranks, environment)
-            runs = {}
-            for run in json.load(out)["benchmarks"]:
-                if run["run_type"] == "iteration" and not run.get("error_occurred"):
-                    runs.setdefault(run["name"].split("/iterations:")[0], []).append(run)
-        return {name: median_of(turns) for name, turns in runs.items()}
+            return json.load(out)
+
+    def rivals(self):
+        """The libraries that the matrix products are compared with, {name: which of its kernels}; none may be missing."""
+        context = self.results("limits_bench", "^fma_peak$", seconds=0.01)["context"]
+        missing = [name for name in ("openblas", "libxsmm") if name not in context]
+        if missing:
+            sys.exit(f"{self.build}/bench/limits_bench was built without {' and '.join(missing)}: "
+                     "run bench/run.sh without --build")
+        return {name: context[name] for name in ("openblas", "libxsmm")}
 
     def core_to_core(self):
         """Nanoseconds that a cache line takes to another core and back, at forty moments; none if there is no other."""

@@ -36,11 +36,13 @@ def describe_machine(machine):
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
     load = os.getloadavg()[0]
+    rivals = machine.rivals()
     cores = machine.core_to_core()
     line = (f"; a cache line goes to another core and back in {statistics.median(cores):.0f} ns, now {min(cores):.0f}, "
             f"now {max(cores):.0f}") if cores else ""
     return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {load:.1f} at the start; "
             f"{first_line('g++', '--version')}; {first_line('mpirun', '--version')}; "
+            f"OpenBLAS and PyTorch with its kernels for {rivals['openblas']}, libxsmm {rivals['libxsmm']}; "
             f"revision {first_line('git', 'describe', '--always', '--dirty')}{'; --quick' if machine.quick else ''}{line}")
 
 
@@ -48,7 +50,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions and ranks")
-    parser.add_argument("--only", type=int, nargs="+", choices=ROWS, metavar="N", help="these rows of the table")
+    parser.add_argument("--only", type=int, nargs="+", action="extend", choices=ROWS, metavar="N", help="these rows of the table")
     parser.add_argument("--write", action="store_true", help="also into bench/README.md")
     options = parser.parse_args()
     if options.write and options.only:

@@ -16,6 +16,7 @@
 #include "federation/memory.hpp"
 #include "federation/plan.hpp"
 #include "federation/round.hpp"
+#include "federation/stopping.hpp"
 #include "mpi/cluster.hpp"
 #include "mpi/collective_error.hpp"
 #include "mpi/shared_memory.hpp"
@@ -120,6 +121,7 @@ class Federation {
       model = model::make(config_.model, roster_.schema);
       client::make(*model, config_.client);
       server::make(config_.server, 0);
+      check_target(config_.stop, roster_.schema.task);
     });
     check_memory(comm_, memory_to_train(comm_, config_, roster_, model->layout().size()), "the model and updates");
     return model;

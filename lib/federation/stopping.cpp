@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/environment.hpp"
+#include "base/error.hpp"
 
 namespace fedmpi::federation {
 
@@ -60,6 +61,11 @@ std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::
   if (last.round >= static_cast<std::uint64_t>(config.federation.rounds))
     return Stop{fmt::format("all {} rounds done", last.round)};
   return std::nullopt;
+}
+
+void check_target(const StopOptions& options, data::Task task) {
+  if (task == data::Task::classification && options.target > 1)
+    fail(ExitCode::usage, "stop.target: expected an accuracy from 0 to 1, found {}", options.target);
 }
 
 double seconds_allowed(const StopOptions& options, std::int64_t now) {

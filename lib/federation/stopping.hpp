@@ -23,6 +23,9 @@ struct Stop {
 // undisturbed one would have; the last row is the round just ended, evaluated or not.
 std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::span<const checkpoint::Row> history);
 
+// Whether the data can have such a target: accuracies end at 1. Error(usage).
+void check_target(const StopOptions& options, data::Task task);
+
 // Seconds from `now`, the start of the run, until it must have ended: stop.minutes, or where that is nearer the end of
 // the Slurm job (SLURM_JOB_END_TIME, seconds since 1970) less what it takes to leave in good order. Clock::kNever = no
 // limit.

@@ -49,6 +49,15 @@ bool stops(const Config& c, const Row& last, Task task = Task::classification) {
   return stops(c, std::vector<Row>{last}, task);
 }
 
+TEST(StopByHistory, KnowsTargetsThatCannotBeReached) {
+  StopOptions percent;
+  percent.target = 85;
+  expect_error(ExitCode::usage, {"stop.target", "from 0 to 1", "85"}, [&] { check_target(percent, Task::classification); });
+  EXPECT_NO_THROW(check_target(percent, Task::regression)) << "an RMSE";
+  percent.target = 1;
+  EXPECT_NO_THROW(check_target(percent, Task::classification));
+}
+
 TEST(StopByHistory, EndsAfterTheRounds) {
   Config c;
   c.federation.rounds = 3;

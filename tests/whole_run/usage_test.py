@@ -73,6 +73,7 @@ class Usage(support.WholeRun):
         self.assert_each({
             "logistic regression of ten classes": (["--model.kind", "logistic"], "two classes.*10"),
             "a target without a test shard": (["--stop.target", "0.5"], "data.test"),
+            "an accuracy in percent": (["--stop.target", "85", "--data.test", self.shards / "test.h5"], "from 0 to 1.*85"),
             "patience without a test shard": (["--stop.patience", "3"], "data.test"),
             "a gradient's tolerance without gradients": (["--stop.gradient-tolerance", "1"], "fedsgd"),
             "linear regression's loss": (["--model.kind", "linear", "--model.loss", "cross-entropy"], "squared"),
