@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <exception>
+#include <fstream>
 
 #include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
@@ -11,21 +13,35 @@
 
 namespace fedmpi::app {
 
+namespace {
+
+// For scripts: a launcher that is to live with dead ranks does not pass exit codes on.
+void leave_exit_code(int rank, int code) {
+  const char* file = std::getenv("FEDMPI_EXIT_FILE");
+  if (rank == 0 && file != nullptr) std::ofstream(file) << code << '\n';
+}
+
+}  // namespace
+
 int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicator&)>& command) {
   hdf5::start_probing();
   mpi::Session session(argc, argv);
   const int rank = session.world().rank();
+  const auto leaving_with = [rank](int code) {
+    leave_exit_code(rank, code);
+    return code;
+  };
   try {
-    return command(session.world());
+    return leaving_with(command(session.world()));
   } catch (const mpi::CollectiveError& error) {
     if (rank == 0) print_error(error.what());
-    return static_cast<int>(error.code());
+    return leaving_with(static_cast<int>(error.code()));
   } catch (const Error& error) {
     print_error(fmt::format("rank {}: {}", rank, error.what()));
-    session.abort(static_cast<int>(error.code()));
+    session.abort(leaving_with(static_cast<int>(error.code())));
   } catch (const std::exception& error) {
     print_error(fmt::format("rank {}: a bug, please report it: {}", rank, error.what()));
-    session.abort(static_cast<int>(ExitCode::bug));
+    session.abort(leaving_with(static_cast<int>(ExitCode::bug)));
   }
 }
 

@@ -9,7 +9,7 @@ table=$folder/sweep.csv
 
 rows() {
   # shellcheck disable=SC2016  # these dollars are awk's
-  printf '%s\n' "$folder"/*/options | sed 's|/options$||' | sort -V | xargs awk '
+  printf '%s\n' "$folder"/*/options | sed 's|/options$||' | sort -V | xargs -d '\n' awk '
     function first_line(file,   line) {
       line = ""
       getline line < file

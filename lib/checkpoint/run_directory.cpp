@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 
 #include "base/error.hpp"
 
@@ -27,11 +28,16 @@ void replace_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-std::uint64_t round_of(const std::string& file) {
-  const std::string digits = fs::path(file).stem().string().substr(std::string("checkpoint-").size());
+std::optional<std::uint64_t> round_of(const std::string& file) {
+  constexpr std::string_view kBegin = "checkpoint-", kEnd = ".h5";
+  std::string_view digits = std::string_view(file).substr(file.rfind('/') + 1);
+  if (!digits.starts_with(kBegin) || !digits.ends_with(kEnd)) return std::nullopt;
+  digits.remove_prefix(kBegin.size());
+  digits.remove_suffix(kEnd.size());
   std::uint64_t round = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), round);
-  return round;
+  const char* const last = digits.data() + digits.size();
+  const auto [end, error] = std::from_chars(digits.data(), last, round);
+  return end == last && error == std::errc() ? std::optional(round) : std::nullopt;
 }
 
 RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move(path)), keep_(keep) {
@@ -52,8 +58,7 @@ std::vector<std::string> RunDirectory::checkpoints() const {
   std::vector<std::string> files;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(path_, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("checkpoint-") && name.ends_with(".h5")) files.push_back(entry.path().string());
+    if (round_of(entry.path().string())) files.push_back(entry.path().string());
   }
   if (error) fail(ExitCode::io, "run.dir: {} cannot be read: {}", path_, error.message());
   std::sort(files.begin(), files.end(),

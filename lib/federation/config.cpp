@@ -76,7 +76,8 @@ std::vector<Option> Config::options() {
       {"run.keep", &run.keep, "checkpoints to keep, at least 2"},
       {"run.resume", &run.resume,
        one_of("go on from a checkpoint",
-              "auto (the newest whole one; with none at all, from the start), no, or a file")},
+              "auto (the newest whole one; with none at all, from the start), no, or a file (or from the newest one "
+              "that has gone on from that)")},
       {"run.allow", &run.allow, "options, separated by commas, that may differ when a run goes on"},
       {"run.shared-memory", &run.shared_memory, "ranks of one node exchange vectors in memory that they share"},
   };

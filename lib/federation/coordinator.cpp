@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <new>
@@ -14,6 +15,8 @@
 #include "secure/ring.hpp"
 
 namespace fedmpi::federation {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -25,6 +28,14 @@ double norm(std::span<const float> x) {
     for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{x[j + k]} * double{x[j + k]};
   for (; j < x.size(); ++j) sums[0] += double{x[j]} * double{x[j]};
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+}
+
+// Whether one history is of a run that has gone on from the end of another. Of the last row an evaluation may have been
+// missing then.
+bool continues(std::span<const checkpoint::Row> history, std::span<const checkpoint::Row> before) {
+  return before.size() < history.size() &&
+         (before.size() < 2 ||
+          std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0);
 }
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }
@@ -87,13 +98,21 @@ void Coordinator::resume() {
     if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
     saved_round_ = state_.round;
   } else {
-    if (!std::filesystem::exists(from))
+    if (!fs::exists(from))
       fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'", from);
-    restore(checkpoint::read(from));
-    if (!present.empty() && checkpoint::round_of(present.back()) > state_.round)
-      fail(ExitCode::cannot_create,
-           "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
-           config_.run.dir, state_.round, from);
+    checkpoint::Checkpoint before = checkpoint::read(from);
+    if (!present.empty() && checkpoint::round_of(present.back()) > before.round) {
+      // A job that is queued again is told the file that it first started from.
+      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir);
+      auto own = directory_.newest([&](const std::string& text) { note(text); });
+      if (!elsewhere || !continues(own->history, before.history))
+        fail(ExitCode::cannot_create,
+             "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
+             config_.run.dir, before.round, from);
+      before = std::move(*own);
+      saved_round_ = before.round;
+    }
+    restore(std::move(before));
   }
   if (!state_.history.empty() || state_.round > 0) {
     const bool rounds_left = state_.round < static_cast<std::uint64_t>(config_.federation.rounds);
@@ -149,7 +168,8 @@ bool Coordinator::due(std::int64_t every) const {
 
 bool Coordinator::evaluation_due() const {
   const bool measurable = roster_.test_rows > 0 || config_.eval.clients;
-  return measurable && !closed_ && (stopping() || due(config_.eval.every));
+  const bool complete = stop_ && stop_->complete;  // else there may be little time left to save
+  return measurable && !closed_ && (complete || due(config_.eval.every));
 }
 
 bool Coordinator::checkpoint_due() const {
@@ -162,12 +182,11 @@ void Coordinator::record(const std::string& event) {
   note(event);
 }
 
-void Coordinator::open(bool anybody_left) {
+void Coordinator::open() {
   std::vector<checkpoint::Row>& history = state_.history;
   if (!closed_) history.push_back(row_);  // as far as it is known
   stop_ = stop_by_history(config_, roster_.schema.task, history);
   if (!stop_) stop_ = stop_by_signal();
-  if (!stop_ && !anybody_left) stop_ = Stop{"no participant is left", false};
   if (!stop_) stop_ = clock_.stop(elapsed());
 }
 

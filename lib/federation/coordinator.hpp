@@ -55,7 +55,7 @@ class Coordinator {
   // close(), step(). open() looks for reasons to stop that are known before the evaluation; close() files the row of
   // the model in hand, looks again, and saves when due; step() makes the next model. A round that a checkpoint brought
   // back is closed already.
-  void open(bool anybody_left);
+  void open();
   bool closed() const { return closed_; }
   void close();
   void step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down);

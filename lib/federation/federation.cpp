@@ -61,7 +61,7 @@ class Federation {
       return rounds();
     } catch (const mpi::CollectiveError&) {
       throw;
-    } catch (const Error& error) {  // a rank does not answer: what the others have done so far is kept
+    } catch (const Error& error) {  // ranks do not answer: what has been done so far is kept
       if (coordinator_ && error.code() == ExitCode::stopped) coordinator_->rescue();
       throw;
     }
@@ -151,7 +151,7 @@ class Federation {
     if (failed_ != ExitCode::done) return order;
     on_coordinator([&](Coordinator& c) {
       order.lost = static_cast<std::int32_t>(std::min<std::size_t>(cluster_.lost() - gone_.size(), kAtOnce));
-      c.open(gone_.size() + static_cast<std::size_t>(order.lost) < static_cast<std::size_t>(participants(comm_)));
+      c.open();
       order.evaluate = c.evaluation_due();
       order.verdict = order.evaluate || c.checkpoint_due();
       order.train = !c.stopping();
@@ -243,6 +243,7 @@ class Federation {
 
   // On all ranks at the end of the run. Of those who were lost last nobody knows but rank 0.
   void leave_the_lost(ExitCode code) {
+    cluster_.look_for_lost();
     if (!gone_.empty() || cluster_.lost() > 0)
       cluster_.abandon_lost(static_cast<int>(code), cluster_.lost() > gone_.size());
   }
@@ -252,6 +253,7 @@ class Federation {
     lap(&checkpoint::Row::seconds_exchange);
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1) - cluster_.lost();
+    if (cluster_.lost() > 0 && senders == 0) fail(ExitCode::stopped, "no participant is left");
     const Tally& tally = round_.tally();
     coordinator_->step(round_, update, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
                        senders * parameters().size_bytes());

@@ -77,13 +77,16 @@ double seconds_allowed(const StopOptions& options, std::int64_t now) {
 
 void Clock::record(const checkpoint::Row& row) {
   round_ = std::max(round_, row.seconds - row.seconds_checkpoint);
-  record_earlier(row);
+  checkpoint_ = std::max(checkpoint_, row.seconds_checkpoint);
 }
 
-void Clock::record_earlier(const checkpoint::Row& row) { checkpoint_ = std::max(checkpoint_, row.seconds_checkpoint); }
+void Clock::record_earlier(const checkpoint::Row& row) {
+  if (row.seconds_checkpoint > 0) checkpoint_ = row.seconds_checkpoint;
+}
 
 std::optional<Stop> Clock::stop(double elapsed) const {
-  if (elapsed + 2.0 * (round_ + checkpoint_) <= limit_) return std::nullopt;
+  const double needed = round_ > 0 ? 2.0 * (round_ + checkpoint_) : 0.0;
+  if (elapsed + needed <= limit_) return std::nullopt;
   return Stop{fmt::format("time limit: {:.1f} s of {:.1f} s used, and two more rounds might not fit", elapsed, limit_),
               false};
 }

@@ -32,11 +32,12 @@ void check_target(const StopOptions& options, data::Task task);
 double seconds_allowed(const StopOptions& options, std::int64_t now);
 
 // The wall clock: stops while two more rounds and checkpoints, each as long as the longest so far, still fit before
-// the limit.
+// the limit, though not before the first round, or a run that is queued again and again might never go on.
 class Clock {
  public:
   explicit Clock(double seconds) : limit_(seconds) {}
-  // A round of this run. Of the rounds before a resume only the time that the checkpoint took is known to hold here.
+  // A round of this run. Of the rounds before a resume, in their order, only the time that the newest checkpoint took is
+  // taken to hold here.
   void record(const checkpoint::Row& row);
   void record_earlier(const checkpoint::Row& row);
   // Whether a checkpoint should be written now, since there is a limit and nobody knows how long one takes.

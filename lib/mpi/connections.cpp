@@ -163,7 +163,7 @@ std::vector<Connection> admit(Communicator& comm) {
   std::vector<int> sockets(ranks, -1);
   std::vector<int> guests;  // that have not said who they are
   std::size_t welcomed = 0;
-  const Polling polling;
+  Polling polling;
   for (int all = 0; all == 0; polling.pause()) {
     MPI_Test(&reporting, &all, MPI_STATUS_IGNORE);
     for (int guest; guests.size() + welcomed < room &&
@@ -204,7 +204,7 @@ std::vector<Connection> call(Communicator& comm) {
   put_host(report.host);
   std::vector<Report> none;
   MPI_Request reporting = gather(report, none, comm);
-  const Polling polling;
+  Polling polling;
   for (int said = 0; said == 0; polling.pause()) MPI_Test(&reporting, &said, MPI_STATUS_IGNORE);
   if (socket < 0) return {};
   return {{socket, 0, invitation.host}};

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
@@ -26,10 +27,8 @@ constexpr int kIdle = 2, kProbes = 4;
 // For the launcher to end all ranks by itself, with the exit code of the one that died.
 constexpr auto kGrace = std::chrono::seconds(2);
 
-constexpr char kGoodbye = 'g';  // this rank is done
-constexpr char kLeave = 'l';    // another rank is lost: the job ends
-
-[[noreturn]] void leave() { std::_Exit(static_cast<int>(ExitCode::stopped)); }
+// What is said: that this rank is done, or the exit code with which the other one is to leave.
+constexpr unsigned char kGoodbye = 255, kStopped = static_cast<unsigned char>(ExitCode::stopped);
 
 void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
@@ -68,45 +67,56 @@ void Lifeline::name_unwatched(int ranks) const {
   fmt::print(stderr, "fedmpi: no TCP connection from rank {}: nobody will notice when its node is lost\n", numbers);
 }
 
-void Lifeline::take_leave() {
-  for (const Connection& peer : peers_) send(peer.socket, &kGoodbye, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+void Lifeline::tell(unsigned char what) const {
+  for (const Connection& peer : peers_) send(peer.socket, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void Lifeline::take_leave() { tell(kGoodbye); }
+
+void Lifeline::dismiss(int exit_code) { tell(static_cast<unsigned char>(exit_code)); }
+
+std::vector<int> Lifeline::lost() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<int> ranks;
+  for (const Connection* peer : lost_) ranks.push_back(peer->rank);
+  return ranks;
 }
 
 void Lifeline::watch() {
   std::vector<pollfd> sockets;
   for (const Connection& peer : peers_) sockets.push_back({peer.socket, POLLIN, 0});
   sockets.push_back({stop_, POLLIN, 0});
-  std::vector<const Connection*> lost;
-  Clock::time_point first_lost;
+  std::optional<Clock::time_point> first_lost;
   for (;;) {
-    poll(sockets.data(), sockets.size(), lost.empty() ? -1 : 100);
+    poll(sockets.data(), sockets.size(), first_lost ? 100 : -1);
     if (sockets.back().revents != 0) return;
     for (std::size_t i = 0; i < peers_.size(); ++i) {
       if (sockets[i].fd < 0 || sockets[i].revents == 0) continue;
       bool broken = false;
-      const auto said = received<char>(sockets[i].fd, broken);
-      if (said == kLeave) leave();
+      const auto said = received<unsigned char>(sockets[i].fd, broken);
+      if (said && said != kGoodbye) std::_Exit(*said);
       if (said || broken) sockets[i].fd = -1;  // poll() passes over it
-      if (!broken || outlives_) continue;
-      if (lost.empty()) first_lost = Clock::now();
-      lost.push_back(&peers_[i]);
+      if (!broken) continue;
+      if (!first_lost) first_lost = Clock::now();
+      const std::lock_guard lock(mutex_);
+      lost_.push_back(&peers_[i]);
     }
-    if (!lost.empty() && Clock::now() - first_lost > kGrace) end(lost);
+    if (first_lost && !outlives_ && Clock::now() - *first_lost > kGrace) end();
   }
 }
 
-void Lifeline::end(const std::vector<const Connection*>& lost) const {
+void Lifeline::end() const {
   std::vector<std::string> names;
-  for (const Connection* peer : lost) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
-  for (const Connection& peer : peers_) send(peer.socket, &kLeave, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  for (const Connection* peer : lost_) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
+  tell(kStopped);
   // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
-  signal(SIGALRM, [](int) { leave(); });
+  signal(SIGALRM, [](int) { std::_Exit(kStopped); });
   alarm(1);
   const std::string text = fmt::format(
       "fedmpi: rank {}: lost the connection to {}: process, node or network is gone; the last checkpoint is intact\n",
       rank_, fmt::join(names, ", "));
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
-  leave();
+  std::_Exit(kStopped);
 }
 
 Lifeline::~Lifeline() {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -25,19 +26,25 @@ class Lifeline {
   Lifeline(const Lifeline&) = delete;
   Lifeline& operator=(const Lifeline&) = delete;
 
-  // Whether rank 0 ends with a rank that is lost; at first it does.
+  // Whether rank 0 ends with a rank that is lost, or was before; at first it does.
   void outlive_participants(bool outlive) { outlives_ = outlive; }
+  std::vector<int> lost() const;  // on rank 0: the ranks that are
   // No rank needs this one any more: to be said when MPI is finalised, or is not going to be.
   void take_leave();
+  // On rank 0: the others leave at once, with that exit code, wherever they are.
+  void dismiss(int exit_code);
 
  private:
   void name_unwatched(int ranks) const;
   void watch();  // for as long as the thread lives
-  [[noreturn]] void end(const std::vector<const Connection*>& lost) const;
+  void tell(unsigned char what) const;
+  [[noreturn]] void end() const;
 
   const int rank_;
   std::vector<Connection> peers_;
   std::atomic<bool> outlives_ = false;
+  mutable std::mutex mutex_;
+  std::vector<const Connection*> lost_;  // under the mutex
   int stop_ = -1;  // an eventfd
   std::thread watcher_;
 };

@@ -61,7 +61,7 @@ void RollCall::call(Polling& waiting) {
     answers.push_back(receive(r, kHere, comm_.handle()));
     send(r, kCall, comm_.handle());
   }
-  const Polling polling;
+  Polling polling;
   const double time = std::clamp(deadline_, 0.1, kTimeToAnswer);
   std::vector<int> silent;
   do {

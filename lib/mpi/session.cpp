@@ -58,6 +58,7 @@ Session::~Session() {
   library_.abandoned = world_.abandoned();
   if (!world_.end_job_with()) return;
   std::fflush(nullptr);
+  library_.lifeline->dismiss(*world_.end_job_with());  // a launcher that is to live with dead ranks may end nobody
   end_all(*world_.end_job_with());
 }
 

@@ -28,6 +28,8 @@ class Star {
   // Element-wise sum, on rank 0. It is wrong if anybody was lost on the way.
   void reduce_sum(std::span<std::int64_t> values);
 
+  // On rank 0: that rank is known to be gone.
+  void leave_out(int rank) { lose(rank); }
   // On rank 0: the ranks lost so far, in the order of their loss. They are killed or, on another host, told to leave.
   const std::vector<int>& lost() const { return lost_; }
   bool lost_elsewhere() const;  // on rank 0: whether a lost rank may still be running, on another host

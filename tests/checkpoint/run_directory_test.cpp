@@ -169,9 +169,13 @@ TEST_F(Run, ACheckpointMayBeWrittenInTheWorkingDirectory) {
 TEST_F(Run, OverlooksOtherFiles) {
   RunDirectory r = run();
   r.save(example(1));
-  for (const char* name : {"/checkpoint-000009.h5.partial", "/notes.txt", "/checkpoint-000008.csv"})
-    write_file(path_ + name, "x");
+  const Strings others = {"/checkpoint-000009.h5.partial", "/notes.txt",         "/checkpoint-000008.csv",
+                          "/checkpoint-best.h5",           "/checkpoint-2nd.h5", "/checkpoint-.h5"};
+  for (const std::string& name : others) write_file(path_ + name, "x");
   EXPECT_EQ(newest(r), 1u);
+  for (const std::uint64_t round : {2u, 3u, 4u}) r.save(example(round));
+  EXPECT_EQ(r.checkpoints(), (Strings{file(3), file(4)}));
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(path_ + name)) << name;
 }
 
 TEST_F(Run, WritesConfigurationAndHistory) {

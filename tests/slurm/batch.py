@@ -77,6 +77,11 @@ class Job:
         mine = {f"SLURM_JOB_ID={self.number}"} | ({f"SLURMD_NODENAME={node}"} if node else set())
         return {number: what for number, what in support.processes().items() if mine <= environment_of(number)}
 
+    def ranks(self):
+        """The program's processes, not those that probe files for it."""
+        program = pathlib.Path(support.PROGRAM).name
+        return [number for number, (_, _, name) in self.processes().items() if name == program]
+
     def sha256(self):
         return re.findall(r"^weights sha256 ([0-9a-f]{64})$", self.ended(), re.MULTILINE)[-1]
 
@@ -132,7 +137,7 @@ class Jobs(support.WholeRun):
 
     def slowly(self, name):
         """The program for the job `name`: slow from its first round on, until hurry(name)."""
-        return f"{SLOWLY} {self.folder}/{name}/history.csv {self.folder}/{name}.hurry {support.PROGRAM}"
+        return f"{SLOWLY} {self.folder}/{name}.hurry {support.PROGRAM}"
 
     def hurry(self, name):
         (self.folder / f"{name}.hurry").touch()

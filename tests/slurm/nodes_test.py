@@ -1,7 +1,5 @@
 """Jobs over two nodes: of one kind, of two kinds, with shards on the nodes' own disks, and with a node that is lost."""
 
-import os
-import pathlib
 import time
 
 import batch
@@ -54,13 +52,9 @@ class Nodes(batch.Jobs):
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
 
-    def ranks(self, job):
-        program = pathlib.Path(support.PROGRAM).name
-        return [number for number, (_, _, name) in job.processes().items() if name == program]
-
     def assert_down(self, jobs, lost):
         """On all nodes, within 10 s of the loss."""
-        while any(map(self.ranks, jobs)):
+        while any(job.ranks() for job in jobs):
             self.assertLess(time.monotonic() - lost, 10, "\n".join(job.text() for job in jobs))
             time.sleep(0.05)
 
@@ -91,7 +85,7 @@ class Nodes(batch.Jobs):
                 for name, launch in batch.LAUNCHERS.items()]
         for job in jobs:
             job.until_started(1, rounds=4)
-            self.assertEqual(len(self.ranks(job)), 4)
+            self.assertEqual(len(job.ranks()), 4)
         batch.slurm.connect("node2", False)
         self.addCleanup(batch.slurm.connect, "node2", True)
         self.assert_down(jobs, time.monotonic())
@@ -104,17 +98,37 @@ class Nodes(batch.Jobs):
             self.assertEqual(job.sha256(), expected)
             self.assertIn("going on after round", job.text())
 
+    def folders(self, job):
+        """What it has on the nodes' own disks and in their memory."""
+        return batch.slurm.run("srun", f"--nodes={len(batch.slurm.nodes)}", "find", batch.slurm.local, "/dev/shm",
+                               "-maxdepth", 1, "-name", f"fedmpi-{job.number}*").split()
+
+    def staged(self, name, **more):
+        return self.job(name, sbatch=(f"--nodes={len(batch.slurm.nodes)}", "--ntasks=3"), FEDMPI_STAGE=self.shards,
+                        FEDMPI_LOCAL=batch.slurm.local, **more)
+
     def test_shards_on_the_nodes_own_disks(self):
         expected = self.undisturbed()
-        staged = {"FEDMPI_STAGE": self.shards, "FEDMPI_LOCAL": batch.slurm.local}
-        job = self.job("run", sbatch=(f"--nodes={len(batch.slurm.nodes)}", "--ntasks=3"), **staged)
+        job = self.staged("run")
         self.assertEqual(job.sha256(), expected)
         config = (job.run / "config.ini").read_text()
         self.assertIn(f"shards = {batch.slurm.local}/fedmpi-{job.number}\n", config)
-        left = batch.slurm.run("srun", f"--nodes={len(batch.slurm.nodes)}", "ls", batch.slurm.local)
-        self.assertEqual(left, "", "left behind on a node")
+        self.assertEqual(self.folders(job), [])
         refused = self.job("refused", FEDMPI_STAGE=self.folder / "nowhere", FEDMPI_LOCAL=batch.slurm.local)
         self.assertIn("FEDMPI_STAGE", refused.ended(support.USAGE))
+
+    def test_a_job_that_is_cancelled_leaves_nothing_on_its_nodes(self):
+        self.configure(10**6)
+        for name, launch in batch.LAUNCHERS.items():
+            with self.subTest(name):
+                job = self.staged(name, FEDMPI_LAUNCH=launch)
+                job.until(lambda: job.rounds() > 0, "no round")
+                self.assertEqual(len(self.folders(job)), 2 * len(batch.slurm.nodes))
+                batch.slurm.run("scancel", job.number)
+                cancelled = time.monotonic()
+                while left := self.folders(job):
+                    self.assertLess(time.monotonic() - cancelled, 10, left)
+                job.wait("CANCELLED")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Jobs that are preempted, queued again, ended by their time limit, or lose a rank."""
 
+import csv
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import time
 
 import batch
 import support
+from survive_test import recovering
 
 setUpModule = batch.start_slurm
 
@@ -53,7 +55,9 @@ class Disturbed(batch.Jobs):
                        FEDMPI=self.slowly("run"))
         job.until_started(1, rounds=2)
         batch.slurm.run("scancel", "--signal=USR1", job.number)
-        self.assertIn("not queued again after 0 restarts", job.ended(support.STOPPED))
+        log = job.ended(support.STOPPED)
+        self.assertIn("not queued again after 0 restarts", log)
+        self.assertNotIn("User defined signal", log)  # which would end the step that waits to tidy up
 
     def test_a_rank_that_is_killed_takes_the_job_down(self):
         self.configure(10**6)
@@ -62,21 +66,63 @@ class Disturbed(batch.Jobs):
         for name, job in jobs.items():
             with self.subTest(name):
                 job.until(lambda: job.rounds() > 0, "no round")
-                processes = self.processes_of(job)
-                # Not the processes that ranks have started.
-                ranks = [number for number, parent in processes.items() if parent not in processes]
+                ranks = job.ranks()
                 self.assertEqual(len(ranks), 3)
                 os.kill(max(ranks), signal.SIGKILL)
                 killed = time.monotonic()
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - killed, 10)
-                self.assertEqual(self.processes_of(job), {})
+                self.assertEqual(job.processes(), {})
 
-    def processes_of(self, job):
-        """The program's processes in this job, as {number: the parent's number}."""
-        program, run = os.fsencode(support.PROGRAM), os.fsencode(job.run)
-        return {number: parent for number, (_, parent, _) in support.processes().items()
-                if (words := batch.command_of(number))[0] == program and run in words}
+    def test_goes_on_from_a_named_checkpoint_and_then_from_its_own(self):
+        self.configure(200, **{"run.allow": "federation.rounds"})
+        expected = self.undisturbed()
+        self.train("before", {**self.options, "federation.rounds": 10}, ranks=2)
+        self.configure(200, **{"run.allow": "federation.rounds", "run.resume": self.folder / "before" / "latest.h5"})
+        job = self.job("run", sbatch=["--ntasks=3"], FEDMPI=self.slowly("run"))
+        job.until_started(1, rounds=4)
+        batch.slurm.run("scancel", "--signal=USR1", "--batch", job.number)
+        job.until_started(2, rounds=0)
+        self.hurry("run")
+        self.assertEqual(job.sha256(), expected)
+        first, second = map(int, re.findall(r"going on after round (\d+)", job.text()))
+        self.assertEqual(first, 10)
+        self.assertGreater(second, 10)
+        self.assert_whole_history(job, 200)
+
+    def test_a_launcher_that_lives_with_dead_ranks(self):
+        """And which has no exit code for a run that was stopped early."""
+        self.configure(200, **{"federation.survive": "on", "federation.deadline": 5})
+        expected = self.undisturbed()
+        job = self.job("run", sbatch=["--ntasks=3"], FEDMPI_LAUNCH=" ".join(["mpirun", *recovering()]),
+                       FEDMPI=self.slowly("run"))
+        job.until_started(1, rounds=4)
+        batch.slurm.run("scancel", "--signal=USR1", "--batch", job.number)
+        job.until_started(2, rounds=0)
+        self.hurry("run")
+        self.assertEqual(job.sha256(), expected)
+        self.assertIn("going on after round", job.text())
+
+    def test_of_an_array_the_task_that_was_warned_is_queued_again(self):
+        """Also the task whose number is that of the whole array; and in a folder whose name has a blank."""
+        self.configure(200)
+        folder = self.folder / "a sweep"
+        array = batch.Job(self, "array", self.config, folder, script="sweep.sbatch",
+                          sbatch=["--array=1-3", "--ntasks=2"], FEDMPI=self.slowly("array"))
+        tasks = {task: f"{array.number}_{task}" for task in (1, 2, 3)}
+        array.until(lambda: all((folder / str(task) / "history.csv").exists() for task in tasks), "no round")
+        numbers = {task: batch.slurm.show(name)["JobId"] for task, name in tasks.items()}
+        warned = next(task for task, number in numbers.items() if number == array.number)
+        batch.slurm.run("scancel", "--signal=USR1", "--batch", tasks[warned])
+        array.until(lambda: array.text().count("train.sbatch: job ") == 4, "no start 2")
+        self.hurry("array")
+        for task, name in tasks.items():
+            with self.subTest(task, warned=warned):
+                fields = batch.slurm.wait(name)
+                self.assertEqual((fields["ExitCode"], fields["Restarts"]), ("0:0", "1" if task == warned else "0"))
+        with open(folder / "sweep.csv", newline="") as file:
+            self.assertEqual([(row["task"], row["exit"], row["round"]) for row in csv.DictReader(file)],
+                             [(str(task), "0", "200") for task in tasks])
 
     def test_is_not_queued_again_for_ever(self):
         self.configure(10**6)

@@ -135,6 +135,7 @@ class Logs(batch.Jobs):
         log = job.ended()
         self.assertEqual(re.findall(r"^round +(\d+) .* s$", log, re.MULTILINE), [str(i) for i in range(21)])
         self.assertNotRegex(log, r"[^\n\x20-\x7e]")
+        self.assertNotRegex(log, r"(?m)^(srun|slurmstepd|bash|sh|tail)")
         self.assertRegex(log, r"(?m)^[\d.]+ s in rounds: training [\d.]+, evaluation")
         self.assertRegex(log, r"(?m)^[\d.]+ s in this job: [\d.]+ before its first round, [\d.]+ in 21 rounds")
 

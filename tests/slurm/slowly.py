@@ -1,7 +1,7 @@
-"""slowly.py BEGIN END COMMAND …: runs a rank of a job so that a short run lasts long and costs nothing.
+"""slowly.py END COMMAND …: runs a rank of a job so that a short run lasts long and costs nothing.
 
-From when the file BEGIN is written until there is a file END, or SIGUSR1 tells the run to stop, rank 0 is stopped most
-of the time. The other ranks wait for it."""
+From when the history in --run.dir is written until there is a file END, or SIGUSR1 tells the run to stop, rank 0 is
+stopped most of the time. The other ranks wait for it."""
 
 import ctypes
 import os
@@ -15,10 +15,11 @@ RUNNING, STOPPED = 0.004 * float(os.environ.get("FEDMPI_SLOWER", "1")), 0.5  # s
 
 
 def main():
-    begin, end = sys.argv[1:3]
+    end, *command = sys.argv[1:]
+    begin = f"{command[command.index('--run.dir') + 1]}/history.csv"
     started = time.time()
     # What stops the command must not outlive it, nor leave it stopped.
-    child = subprocess.Popen(sys.argv[3:], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+    child = subprocess.Popen(command, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
     ended, told = threading.Event(), []
 
     def tell_to_stop(*_):

@@ -72,6 +72,21 @@ class RunDirectory(ElevenRounds):
         self.assertIn("going on after round 8", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
 
+    def test_told_the_file_again_it_goes_on_from_where_it_is(self):
+        """As a job does that is queued again; not where another run has gone on."""
+        undisturbed = self.train("run", self.options)
+        start = {**self.options, "run.resume": self.folder / "run" / "checkpoint-000008.h5"}
+        self.train("other", {**start, "federation.rounds": 10}, ranks=3)
+        again = self.train("other", start, ranks=2)
+        self.assertIn("going on after round 10", again.err)
+        self.assertEqual(again.sha256, undisturbed.sha256)
+        self.train("third", {**self.options, "federation.rounds": 10})
+        before = support.folder_digest(self.folder / "third")
+        for ranks in (0, 3):
+            refused = self.train("third", start, ranks, support.CANNOT_CREATE)
+            self.assertRegex(refused.diagnostics[0], "third holds checkpoints later than round 8; choose")
+        self.assertEqual(support.folder_digest(self.folder / "third"), before)
+
     def test_a_directory_that_goes_on_from_a_file_holds_its_state_at_once(self):
         """So that it can be gone on from, whenever the run stops."""
         undisturbed = self.train("run", self.options)

@@ -91,6 +91,15 @@ class Stopping(support.WholeRun):
                 self.assertLess(time.monotonic() - signalled, 5)
                 self.assert_goes_on_to_the_same_bits(run, (ranks + 2) % 6, **options)
 
+    def test_early_it_saves_without_an_evaluation_that_is_not_due(self):
+        """There may be no time left for one."""
+        options = {**self.options, "federation.rounds": 10**6, "eval.every": 0}
+        self.train("run", {**options, "stop.minutes": 0.01}, ranks=3, code=support.STOPPED)
+        self.assertTrue(np.isnan(self.history("run")["test_loss"]).all())
+        rounds = int(self.history("run")["round"][-1])
+        self.train("run", {**options, "federation.rounds": rounds + 1, "run.resume": "auto"})
+        self.assertFalse(np.isnan(self.history("run")["test_loss"][-1]))
+
     def wait_until(self, condition):
         deadline = time.monotonic() + 10
         while not condition():

@@ -131,12 +131,48 @@ class Losing(support.WholeRun):
                 self.assertRegex(ended.err, f"fedmpi: rank [0-9]: lost the connection to rank {rank} on ")
 
     def test_nobody_is_left(self):
-        run = self.start(2, recovering(), **SURVIVE)
+        """The round in which the last one dies does not count, so that what goes on ends with the same bits."""
+        options = {**OPTIONS, "server.optimizer": "momentum"}
+        undisturbed = self.train("undisturbed", {"data.shards": self.shards, **options}, ranks=3).sha256
+        run = self.start(2, recovering(), **SURVIVE, **options)
         self.wait_for_round(run, 3)
         self.hit(run, 1, signal.SIGKILL)
         ended = run.wait()  # Open MPI 4.1 passes on no exit code when it is to live with dead ranks
         self.assertIn(ended.code, (support.DONE, support.STOPPED), str(ended))
-        self.assertIn("no participant is left", ended.out)
+        self.assertIn("no participant is left", ended.err)
+        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto goes on from there")
+        after = self.train("run", {"data.shards": self.shards, **options, "run.resume": "auto"}, ranks=3)
+        self.assertEqual(after.sha256, undisturbed)
+        self.assertEqual(self.history("run")["lost"].sum(), 0)
+
+    def test_one_dies_when_nobody_waits_for_it_any_more(self):
+        """While rank 0 saves the last model: the run is done all the same, and its ranks end."""
+        run = self.start(4, recovering(), **{**SURVIVE, "federation.deadline": 20, "federation.rounds": 2,
+                                             "federation.cohort": 3, "client.steps": 1, "model.kind": "mlp",
+                                             "model.hidden": "2500,2500"})
+        saving = self.folder / "run" / "checkpoint-000002.h5.partial"
+        end = time.monotonic() + support.TIMEOUT
+        while not saving.exists():
+            self.assertLess(time.monotonic(), end)
+            self.assertIsNone(run.process.poll(), "the run ended too early")
+            time.sleep(0.001)
+        self.hit(run, 2, signal.SIGKILL)
+        ended = run.wait()
+        self.assertEqual(ended.code, support.DONE, str(ended))
+        self.assertIn("all 2 rounds done", ended.out)
+        self.assertNotIn("lost the connection", ended.err)
+
+    def test_all_are_suspended(self):
+        """By a batch system that gangs jobs, for longer than the deadline: nobody is lost."""
+        run = self.start(4, recovering(), **SURVIVE)
+        self.wait_for_round(run, 3)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for rank in run.ranks():
+                os.kill(rank, number)
+            time.sleep(2 * SURVIVE["federation.deadline"])
+        ended = run.wait()
+        self.assertEqual(ended.code, support.DONE, str(ended))
+        self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
 
     def stalled(self, **more):
         """A run of 3 participants of which rank 2 stalls."""
