@@ -1,18 +1,14 @@
-// The exact sum. Each thread's last update stays a float vector in memory that the node shares; those before it are
-// encoded into a sum when their room is needed again: one for each thread, since threads that share one drag it from
-// core to core; fewer of long vectors, of which they rarely want the same part at once. So a participant with one
-// client a round never holds a 64-bit vector, and at the end the node's members add up a slice of the coordinates each,
-// straight from where the updates lie. Between nodes the sums of the nodes go by MPI_Reduce, a block at a time, while
-// the next is added up.
+// The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next is
+// added up. Between many nodes the sums go by MPI_Reduce. Of few nodes rank 0 hears one by one, and of a node that has one
+// update only it gets this, which is half as long, and encodes it itself.
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <deque>
 #include <utility>
 #include <vector>
 
-#include "aggregate/block_locks.hpp"
 #include "aggregate/exchange.hpp"
+#include "aggregate/node_sums.hpp"
+#include "base/vector.hpp"
 #include "mpi/shared_memory.hpp"
 #include "secure/ring.hpp"
 
@@ -20,74 +16,52 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-constexpr std::size_t kTile = std::size_t{1}
-                              << 10;  // coordinates summed at once: 8 KiB, well inside the first-level cache
-constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer are not worth waking another rank for
-constexpr std::size_t kStage = std::size_t{1} << 16;  // coordinates that travel between nodes in one call
-constexpr std::size_t kSums = std::size_t{1} << 24;   // bytes of a rank's sums, if there is to be more than one
+// Coordinates that travel between nodes in one call. The first are few, since nothing travels while they are added up,
+// and each call takes as many as all before it.
+constexpr std::size_t kFirstBlock = std::size_t{1} << 13, kBlock = std::size_t{1} << 16;
 
-std::size_t up_to_line(std::size_t n) { return (n + 15) / 16 * 16; }  // floats in 64 bytes
-
-std::size_t sums_for(std::size_t threads, std::size_t parameters) {
-  return std::min(threads, std::max<std::size_t>(1, kSums / (parameters * sizeof(std::int64_t))));
+// The first n elements, after which the vector grows if it has to.
+template <class V>
+std::span<typename V::value_type> first_of(V& values, std::size_t n) {
+  if (values.size() < n) values.resize(n);
+  return std::span(values).first(n);
 }
 
-// What a rank tells its node about its updates: two numbers for each of its threads.
-struct Shares {
-  std::span<double> of;
-
-  std::size_t threads() const { return of.size() / 2; }
-  double& room(std::size_t thread) const { return of[thread]; }   // the weight of the update there, 0 without one
-  double& sum(std::size_t i) const { return of[threads() + i]; }  // 1 if it holds something
-  bool any_sum() const {
-    return std::ranges::any_of(of.subspan(threads()), [](double holds) { return holds > 0; });
-  }
+// What rank 0 hears from one other node: two blocks, of which one is added up while the other one comes.
+struct Inbox {
+  double weight = 0.0;  // of the node's only update, which comes; else a sum does
+  std::array<Vector, 2> updates;
+  std::array<AlignedVector<std::int64_t>, 2> sums;
+  std::array<MPI_Request, 2> coming{};
 };
 
 class ExactExchange : public Exchange {
  public:
   ExactExchange(std::size_t parameters, const Place& place)
       : parameters_(parameters),
-        stride_(up_to_line(parameters)),
-        largest_(place.threads),
         cluster_(place.cluster),
+        node_(parameters, cluster_, place.threads),
         result_(cluster_, cluster_.is_root() ? parameters : 0),
-        rooms_(cluster_, place.threads * stride_),
-        sums_(cluster_, sums_for(place.threads, parameters) * stride_),
-        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kStage, parameters) : 0),
-        shares_(cluster_, 2 * place.threads) {
-    for (std::size_t i = 0; i < sums_for(place.threads, parameters); ++i) blocks_.emplace_back(parameters);
-    begin(0);
-  }
+        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kBlock, parameters) : 0),
+        inboxes_(cluster_.is_root() ? static_cast<std::size_t>(cluster_.nodes()) - 1 : 0) {}
 
-  void begin(std::size_t) override {
-    std::fill(shares_.mine().begin(), shares_.mine().end(), 0.0);
-    for (BlockLocks& blocks : blocks_) blocks.reset();
-  }
+  void begin(std::size_t) override { node_.begin(); }
+  std::span<float> room(std::size_t thread) override { return node_.room(thread); }
+  void take(std::size_t thread, double weight, float largest) override { node_.take(thread, weight, largest); }
 
-  std::span<float> room(std::size_t thread) override {
-    const std::span<float> room = room_of(cluster_.member(), thread);
-    double& share = mine().room(thread);
-    if (share > 0) encode(room, std::exchange(share, 0.0), largest_[thread], thread % blocks_.size());
-    return room;
-  }
-  void take(std::size_t thread, double weight, float largest) override {
-    mine().room(thread) = weight;
-    largest_[thread] = largest;
-  }
-
-  void set_exponent(int exponent) override { exponent_ = exponent; }
-  bool encoded() const override { return mine().any_sum(); }
+  void set_exponent(int exponent) override { node_.set_exponent(exponent); }
+  bool encoded() const override { return node_.encoded(); }
   bool fits(float largest, int exponent) const override { return secure::fits(largest, exponent); }
 
   std::span<float> deliver(double correction) override {
-    if (cluster_.nodes() == 1) {
+    if (cluster_.nodes() == 1)
       add_up_here(correction);
-    } else {
-      for (std::size_t first = 0; first < parameters_; first += kStage)
-        add_up_between_nodes(first, std::min(kStage, parameters_ - first), correction);
-      if (cluster_.leads()) cluster_.finish_sum();
-    }
+    else if (!cluster_.few_nodes())
+      add_up_on_the_way(correction);
+    else if (cluster_.is_root())
+      take_in(correction);
+    else
+      hand_over();
     return cluster_.is_root() ? result_.mine() : std::span<float>();
   }
 
@@ -96,111 +70,139 @@ class ExactExchange : public Exchange {
   }
 
  private:
+  void add_up_here(double correction) const {
+    const std::span<float> result = result_.of(0);
+    alignas(kAlignment) std::array<std::int64_t, NodeSums::kTile> tile;
+    node_.in_slices(parameters_, [&](std::size_t first, std::size_t n) {
+      const std::span<std::int64_t> sum = std::span(tile).first(n);
+      node_.add_up(first, sum);
+      secure::decode(sum, correction, node_.exponent(), result.subspan(first, n));
+    });
+    if (node_.slices_of(parameters_) > 1) cluster_.arrive();
+  }
+
+  // Calls work(first, n, second) for one block of coordinates after the other, of which every other one is `second`.
+  template <class Work>
+  void in_blocks(Work work) const {
+    bool second = false;
+    for (std::size_t first = 0, n = 0; first < parameters_; first += n, second = !second) {
+      n = std::min(std::clamp(first, kFirstBlock, kBlock), parameters_ - first);
+      work(first, n, second);
+    }
+  }
+
+  // Where the node's members add up such a block.
   std::span<std::int64_t> stage(bool second, std::size_t n) const {
     return stages_.of(0).subspan(second ? stages_.of(0).size() / 2 : 0, n);
   }
-  Shares mine() const { return {shares_.mine()}; }
-  std::span<float> room_of(int member, std::size_t thread) const {
-    return rooms_.of(member).subspan(thread * stride_, parameters_);
+
+  // Together; the leader goes on when it is complete.
+  void add_up_block(std::size_t begin, std::span<std::int64_t> sum) const {
+    node_.in_slices(sum.size(),
+                    [&](std::size_t first, std::size_t n) { node_.add_up(begin + first, sum.subspan(first, n)); });
+    cluster_.arrive();
   }
 
-  std::span<std::int64_t> sum_of(int member, std::size_t i) const {
-    return sums_.of(member).subspan(i * stride_, parameters_);
-  }
-
-  // Adds an update to one of this rank's sums.
-  void encode(std::span<const float> update, double weight, float largest, std::size_t sum) {
-    std::atomic_ref(mine().sum(sum)) = 1.0;
-    // The round is done again if one does not fit; until then nothing may overflow.
-    if (secure::overflows(largest, exponent_)) return;
-    blocks_[sum].for_each([&](std::size_t first, std::size_t n, bool begun) {
-      secure::encode(update.subspan(first, n), weight, exponent_, sum_of(cluster_.member(), sum).subspan(first, n),
-                     begun ? secure::Encode::add : secure::Encode::set);
+  // Many nodes. Each adds up a block in one of its two stages, while the other one still travels; on rank 0 that one
+  // takes in the sum of the other nodes.
+  void add_up_on_the_way(double correction) const {
+    in_blocks([&](std::size_t first, std::size_t n, bool second) {
+      const std::span<std::int64_t> here = stage(second, n), elsewhere = stage(!second, n);
+      const bool adds = !cluster_.is_root() || cluster_.members() > 1;  // on a node of its own it has nothing to add
+      if (adds) add_up_block(first, here);
+      if (cluster_.is_root()) {
+        cluster_.receive_sum(elsewhere);
+        if (adds) secure::add(here, elsewhere, secure::Encode::add);
+        secure::decode(elsewhere, correction, node_.exponent(), result_.mine().subspan(first, n));
+      } else if (cluster_.leads()) {
+        cluster_.send_sum(here);
+      }
+      cluster_.release();  // the other stage is free
     });
+    if (cluster_.leads()) cluster_.finish_sum();
   }
 
-  // The node's sum of coordinates first … first + sum.size() - 1.
-  void add_up(std::size_t first, std::span<std::int64_t> sum) const {
-    secure::Encode how = secure::Encode::set;
-    for (int m = 0; m < cluster_.members(); ++m) {
-      const Shares shares{shares_.of(m)};
-      for (std::size_t i = 0; i < shares.threads(); ++i) {
-        if (shares.sum(i) == 0) continue;
-        const std::span<const std::int64_t> part = sum_of(m, i).subspan(first, sum.size());
-        if (how == secure::Encode::set)
-          std::copy(part.begin(), part.end(), sum.begin());
+  // Few nodes, all but rank 0: each tells rank 0 what it has.
+  void hand_over() const {
+    const NodeSums::OnlyUpdate only = node_.only_update();
+    std::vector<MPI_Request> sent;
+    if (cluster_.leads()) sent.push_back(cluster_.tell_root(std::span(&only.weight, 1)));
+    in_blocks([&](std::size_t first, std::size_t n, bool second) {
+      if (only.weight > 0) {
+        if (cluster_.leads()) sent.push_back(cluster_.tell_root(only.values.subspan(first, n)));
+        return;
+      }
+      add_up_block(first, stage(second, n));
+      if (cluster_.leads()) {
+        cluster_.finish(sent.back());  // so that the next block may go into its stage
+        sent.push_back(cluster_.tell_root(std::span<const std::int64_t>(stage(second, n))));
+      }
+      cluster_.release();
+    });
+    for (MPI_Request& message : sent) cluster_.finish(message);
+  }
+
+  // The same, rank 0: it hears from all of them.
+  void take_in(double correction) {
+    std::vector<MPI_Request> weights;
+    for (std::size_t i = 0; i < inboxes_.size(); ++i)
+      weights.push_back(cluster_.expect_from(node_of(i), std::span(&inboxes_[i].weight, 1)));
+    for (MPI_Request& weight : weights) cluster_.finish(weight);
+    std::size_t begin = 0, size = 0;  // of the block that is on its way
+    bool last = false;
+    in_blocks([&](std::size_t first, std::size_t n, bool second) {
+      for (std::size_t i = 0; i < inboxes_.size(); ++i) {
+        Inbox& in = inboxes_[i];
+        in.coming[second] = in.weight > 0 ? cluster_.expect_from(node_of(i), first_of(in.updates[second], n))
+                                          : cluster_.expect_from(node_of(i), first_of(in.sums[second], n));
+      }
+      if (first > 0) take_in_block(begin, size, !second, correction);
+      begin = first, size = n, last = second;
+    });
+    take_in_block(begin, size, last, correction);
+  }
+
+  static int node_of(std::size_t inbox) { return static_cast<int>(inbox) + 1; }
+
+  void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {
+    const NodeSums::OnlyUpdate only = node_.only_update();
+    const std::span<std::int64_t> sum = stage(second, size);
+    const bool adds = cluster_.members() > 1 && only.weight == 0;  // this node
+    if (adds) {
+      add_up_block(begin, sum);
+      cluster_.release();
+    }
+    for (Inbox& in : inboxes_) cluster_.finish(in.coming[second]);
+    for (std::size_t first = 0; first < size; first += NodeSums::kTile) {
+      const std::size_t n = std::min(NodeSums::kTile, size - first);
+      const std::span<std::int64_t> tile = sum.subspan(first, n);
+      secure::Encode how = adds ? secure::Encode::add : secure::Encode::set;
+      const auto encode = [&](std::span<const float> update, double weight) {
+        secure::encode(update, weight, node_.exponent(), tile, std::exchange(how, secure::Encode::add));
+      };
+      if (only.weight > 0) encode(only.values.subspan(begin + first, n), only.weight);
+      for (const Inbox& in : inboxes_) {
+        if (in.weight > 0)
+          encode(std::span(in.updates[second]).subspan(first, n), in.weight);
         else
-          for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += part[j];
-        how = secure::Encode::add;
+          secure::add(std::span(in.sums[second]).subspan(first, n), tile, std::exchange(how, secure::Encode::add));
       }
-      for (std::size_t t = 0; t < shares.threads(); ++t) {
-        if (shares.room(t) == 0) continue;
-        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.room(t), exponent_, sum, how);
-        how = secure::Encode::add;
-      }
+      secure::decode(tile, correction, node_.exponent(), result_.mine().subspan(begin + first, n));
     }
-    if (how == secure::Encode::set) std::fill(sum.begin(), sum.end(), 0);
   }
 
-  // Calls work(begin, end) for this member's slice of n coordinates.
-  template <class Work>
-  void in_slices(std::size_t n, Work work) const {
-    const int most = std::min(cluster_.members(), cluster_.cores());  // more would wait for one another
-    const std::size_t slices = std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(most));
-    const std::size_t slice = static_cast<std::size_t>(cluster_.member());
-    if (slice < slices) work(up_to_line(n * slice / slices), std::min(n, up_to_line(n * (slice + 1) / slices)));
-  }
-
-  void add_up_here(double correction) const {
-    const std::span<float> result = result_.of(0);
-    alignas(64) std::array<std::int64_t, kTile> tile;
-    in_slices(parameters_, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t first = begin; first < end; first += kTile) {
-        const std::span<std::int64_t> sum(tile.data(), std::min(kTile, end - first));
-        add_up(first, sum);
-        secure::decode(sum, correction, exponent_, result.subspan(first, sum.size()));
-      }
-    });
-    cluster_.arrive();
-  }
-
-  // Each node adds up these coordinates in one of its two stages. The other one still travels; on rank 0 it takes in
-  // the sum of the other nodes.
-  void add_up_between_nodes(std::size_t begin, std::size_t n, double correction) const {
-    const bool odd = begin / kStage % 2 == 1;
-    const std::span<std::int64_t> here = stage(odd, n), elsewhere = stage(!odd, n);
-    if (!cluster_.is_root() || cluster_.members() > 1)  // on a node of its own it has nothing to add
-      in_slices(n, [&](std::size_t from, std::size_t to) {
-        for (std::size_t first = from; first < to; first += kTile)
-          add_up(begin + first, here.subspan(first, std::min(kTile, to - first)));
-      });
-    cluster_.arrive();
-    if (cluster_.is_root()) {
-      cluster_.receive_sum(elsewhere);
-      if (cluster_.members() > 1)
-        for (std::size_t j = 0; j < n; ++j) elsewhere[j] += here[j];
-      secure::decode(elsewhere, correction, exponent_, result_.mine().subspan(begin, n));
-    } else if (cluster_.leads()) {
-      cluster_.send_sum(here);
-    }
-    cluster_.release();  // the other stage is free
-  }
-
-  std::size_t parameters_, stride_;  // stride_: of the rooms and of the sums
-  std::vector<float> largest_;       // magnitude of the update in each room
+  std::size_t parameters_;
   mpi::Cluster& cluster_;
-  mpi::Shared<float> result_, rooms_;  // rooms_: one for each thread
-  mpi::Shared<std::int64_t> sums_, stages_;
-  mpi::Shared<double> shares_;
-  std::deque<BlockLocks> blocks_;  // of each of this rank's sums
-  int exponent_ = secure::kFirstExponent;
+  NodeSums node_;
+  mpi::Shared<float> result_;
+  mpi::Shared<std::int64_t> stages_;
+  std::vector<Inbox> inboxes_;  // on rank 0, of each other node
 };
 
 }  // namespace
 
 std::size_t exact_memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
-  const std::size_t encoded = clients > 0 ? clients - 1 : 0;
-  return std::min(sums_for(threads, parameters), encoded) * parameters * sizeof(std::int64_t);
+  return NodeSums::memory(parameters, threads, clients);
 }
 
 std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place) {

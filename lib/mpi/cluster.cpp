@@ -88,6 +88,11 @@ Cluster::~Cluster() {
   if (is_root() && comm_.lifeline() != nullptr && !comm_.abandoned()) comm_.lifeline()->outlive_participants(false);
 }
 
+void Cluster::look_for_lost() {
+  if (!star_ || !is_root() || comm_.lifeline() == nullptr) return;
+  for (const int rank : comm_.lifeline()->lost()) star_->leave_out(rank);
+}
+
 void Cluster::abandon_lost(int exit_code, bool others_wait) {
   const bool end_job = others_wait || (comm_.is_root() && star_->lost_elsewhere());
   comm_.abandon(end_job ? std::optional(exit_code) : std::nullopt);
@@ -106,7 +111,10 @@ void Cluster::finish_sum() {
 }
 
 void Cluster::receive_sum(std::span<std::int64_t> block) {
-  if (!star_) return leaders_->receive(block, 1);
+  if (!star_) {
+    MPI_Request sum = leaders_->expect(block, 1);
+    return leaders_->finish(sum);
+  }
   std::fill(block.begin(), block.end(), 0);
   star_->reduce_sum(block);
 }

@@ -85,6 +85,20 @@ class Cluster {
   // The members go on when the leader has called.
   void release() { release(nullptr, 0); }
 
+  // Whether there are so few nodes that their leaders had better speak with rank 0 one by one than add up on the way.
+  bool few_nodes() const { return !star_ && nodes_ <= kFew; }
+  // What a leader but rank 0 tells rank 0, and what rank 0 hears from the leader of a node, 1 to nodes() - 1: messages
+  // that finish() waits for; see Communicator.
+  template <class T>
+  MPI_Request tell_root(std::span<const T> values) {
+    return leaders_->send(values, 0);
+  }
+  template <class T>
+  MPI_Request expect_from(int node, std::span<T> values) {
+    return leaders_->expect(values, node);
+  }
+  void finish(MPI_Request& message) { leaders_->finish(message); }
+
   // Element-wise sum over the leaders but rank 0, on rank 0; called by leaders. Long sums go a block at a time: what
   // send_sum() was given is its own until its next call returns, or finish_sum() after the last, so that one block
   // travels while the next is made.
@@ -97,6 +111,8 @@ class Cluster {
   bool survives() const { return star_ != nullptr; }
   std::size_t lost() const { return star_ ? star_->lost().size() : 0; }
   int lost(std::size_t i) const { return star_->lost()[i]; }
+  // On rank 0, before the end: whoever has died since it last had something to say is lost too.
+  void look_for_lost();
   // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. When the session
   // is over, rank 0 ends the job with that code if a lost rank may still run on another host, or `others_wait`: some do
   // not know.
@@ -106,6 +122,8 @@ class Cluster {
   friend class SharedMemory;
   struct Board;                                  // in shared memory: what one of the node has to say
   static constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
+  // A leader's only update is half as long as a sum, and a tree over n nodes has ⌈log₂ n⌉ stages.
+  static constexpr int kFew = 5;
 
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);

@@ -97,11 +97,17 @@ MPI_Request Communicator::send(const void* data, std::size_t n, MPI_Datatype typ
   return request;
 }
 
-void Communicator::receive(void* data, std::size_t n, MPI_Datatype type, int from, Where where) {
-  const int count = static_cast<int>(n);
-  complete(
-      "MPI_Recv", where, [&] { return MPI_Recv(data, count, type, from, 0, comm_, MPI_STATUS_IGNORE); },
-      [&](MPI_Request* request) { return MPI_Irecv(data, count, type, from, 0, comm_, request); });
+MPI_Request Communicator::expect(void* data, std::size_t n, MPI_Datatype type, int from, Where where) {
+  MPI_Request request;
+  check(MPI_Irecv(data, static_cast<int>(n), type, from, 0, comm_, &request), "MPI_Irecv", where);
+  return request;
+}
+
+void Communicator::complete(MPI_Request& message, Where where) const {
+  if (roll_call_ == nullptr)
+    check(MPI_Wait(&message, MPI_STATUS_IGNORE), "MPI_Wait", where);
+  else
+    wait(message, "MPI_Wait", where);
 }
 
 void Communicator::all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where) {

@@ -87,16 +87,17 @@ class Communicator {
     reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
   }
 
-  // One message of at most 2^31 - 1 elements. What is sent has to stay as it is until finish().
+  // One message of at most 2^31 - 1 elements. What is sent has to stay as it is, and what is expected is not there, until
+  // finish().
   template <class T>
   MPI_Request send(std::span<const T> values, int to, Where where = Where::current()) {
     return send(values.data(), values.size(), type_of<T>(), to, where);
   }
-  void finish(MPI_Request& sent, Where where = Where::current()) { wait(sent, "MPI_Isend", where); }
   template <class T>
-  void receive(std::span<T> values, int from, Where where = Where::current()) {
-    receive(values.data(), values.size(), type_of<T>(), from, where);
+  MPI_Request expect(std::span<T> values, int from, Where where = Where::current()) {
+    return expect(values.data(), values.size(), type_of<T>(), from, where);
   }
+  void finish(MPI_Request& message, Where where = Where::current()) { complete(message, where); }
 
   // Element-wise sum or maximum over the ranks, in place on every rank. While it waits, a rank gives its core away.
   template <class T>
@@ -145,7 +146,8 @@ class Communicator {
   void broadcast(void* data, std::size_t n, MPI_Datatype type, Where where);
   void reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
   MPI_Request send(const void* data, std::size_t n, MPI_Datatype type, int to, Where where);
-  void receive(void* data, std::size_t n, MPI_Datatype type, int from, Where where);
+  MPI_Request expect(void* data, std::size_t n, MPI_Datatype type, int from, Where where);
+  void complete(MPI_Request& message, Where where) const;
   void all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
   void all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where);
   void gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,

@@ -1,5 +1,6 @@
 #include "secure/ring.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
@@ -50,6 +51,13 @@ void encode(std::span<const float> values, double weight, int exponent, std::spa
     encode_all<Encode::set>(values, factor, sum.data());
   else
     encode_all<Encode::add>(values, factor, sum.data());
+}
+
+void add(std::span<const std::int64_t> part, std::span<std::int64_t> sum, Encode how) {
+  if (how == Encode::set)
+    std::copy(part.begin(), part.end(), sum.begin());
+  else
+    for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += part[j];
 }
 
 void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<float> values) {

@@ -1,0 +1,111 @@
+#include "aggregate/node_sums.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+namespace fedmpi::aggregate {
+
+namespace {
+
+constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer coordinates are not worth waking another rank for
+constexpr std::size_t kSums = std::size_t{1} << 24;   // bytes of a rank's sums, if there is to be more than one
+
+}  // namespace
+
+bool NodeSums::Shares::any_sum() const {
+  return std::ranges::any_of(of.subspan(threads()), [](double holds) { return holds > 0; });
+}
+
+std::size_t NodeSums::sums_for(std::size_t threads, std::size_t parameters) {
+  return std::min(threads, std::max<std::size_t>(1, kSums / (parameters * sizeof(std::int64_t))));
+}
+
+std::size_t NodeSums::memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
+  const std::size_t encoded = clients > 0 ? clients - 1 : 0;
+  return std::min(sums_for(threads, parameters), encoded) * parameters * sizeof(std::int64_t);
+}
+
+NodeSums::NodeSums(std::size_t parameters, mpi::Cluster& cluster, std::size_t threads)
+    : cluster_(cluster),
+      parameters_(parameters),
+      stride_(up_to_line(parameters)),
+      largest_(threads),
+      rooms_(cluster, threads * stride_),
+      sums_(cluster, sums_for(threads, parameters) * stride_),
+      shares_(cluster, 2 * threads) {
+  for (std::size_t i = 0; i < sums_for(threads, parameters); ++i) blocks_.emplace_back(parameters);
+  begin();
+}
+
+void NodeSums::begin() {
+  std::fill(shares_.mine().begin(), shares_.mine().end(), 0.0);
+  for (BlockLocks& blocks : blocks_) blocks.reset();
+}
+
+std::span<float> NodeSums::room(std::size_t thread) {
+  const std::span<float> room = room_of(cluster_.member(), thread);
+  double& share = mine().room(thread);
+  if (share > 0) encode(room, std::exchange(share, 0.0), largest_[thread], thread % blocks_.size());
+  return room;
+}
+
+void NodeSums::take(std::size_t thread, double weight, float largest) {
+  mine().room(thread) = weight;
+  largest_[thread] = largest;
+}
+
+std::span<float> NodeSums::room_of(int member, std::size_t thread) const {
+  return rooms_.of(member).subspan(thread * stride_, parameters_);
+}
+
+std::span<std::int64_t> NodeSums::sum_of(int member, std::size_t i) const {
+  return sums_.of(member).subspan(i * stride_, parameters_);
+}
+
+// Adds an update to one of this rank's sums.
+void NodeSums::encode(std::span<const float> update, double weight, float largest, std::size_t sum) {
+  std::atomic_ref(mine().sum(sum)) = 1.0;
+  // The round is done again if one does not fit; until then nothing may overflow.
+  if (secure::overflows(largest, exponent_)) return;
+  blocks_[sum].for_each([&](std::size_t first, std::size_t n, bool begun) {
+    secure::encode(update.subspan(first, n), weight, exponent_, sum_of(cluster_.member(), sum).subspan(first, n),
+                   begun ? secure::Encode::add : secure::Encode::set);
+  });
+}
+
+NodeSums::OnlyUpdate NodeSums::only_update() const {
+  OnlyUpdate only;
+  for (int m = 0; m < cluster_.members(); ++m) {
+    const Shares shares{shares_.of(m)};
+    if (shares.any_sum()) return {};
+    for (std::size_t t = 0; t < shares.threads(); ++t) {
+      if (shares.room(t) == 0) continue;
+      if (only.weight > 0) return {};
+      only = {shares.room(t), room_of(m, t)};
+    }
+  }
+  return only;
+}
+
+void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
+  secure::Encode how = secure::Encode::set;
+  for (int m = 0; m < cluster_.members(); ++m) {
+    const Shares shares{shares_.of(m)};
+    for (std::size_t i = 0; i < shares.threads(); ++i)
+      if (shares.sum(i) > 0)
+        secure::add(sum_of(m, i).subspan(first, sum.size()), sum, std::exchange(how, secure::Encode::add));
+    for (std::size_t t = 0; t < shares.threads(); ++t)
+      if (shares.room(t) > 0)
+        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.room(t), exponent_, sum,
+                       std::exchange(how, secure::Encode::add));
+  }
+  if (how == secure::Encode::set) std::fill(sum.begin(), sum.end(), 0);
+}
+
+std::size_t NodeSums::slices_of(std::size_t n) const {
+  const int most = std::min(cluster_.members(), cluster_.cores());  // more would wait for one another
+  return std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(most));
+}
+
+}  // namespace fedmpi::aggregate
