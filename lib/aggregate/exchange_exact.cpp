@@ -1,6 +1,7 @@
-// The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next is
-// added up. Between many nodes the sums go by MPI_Reduce. Of few nodes rank 0 hears one by one, and of a node that has one
-// update only it gets this, which is half as long, and encodes it itself.
+// The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next
+// is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum. Where there is but one
+// other node that sum is the node's own, and if this is of one update only rank 0 gets the update, which is half as
+// long, and encodes it itself.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -27,7 +28,7 @@ std::span<typename V::value_type> first_of(V& values, std::size_t n) {
   return std::span(values).first(n);
 }
 
-// What rank 0 hears from one other node: two blocks, of which one is added up while the other one comes.
+// What rank 0 hears from the one other node: two blocks, of which one is added up while the other one comes.
 struct Inbox {
   double weight = 0.0;  // of the node's only update, which comes; else a sum does
   std::array<Vector, 2> updates;
@@ -42,8 +43,7 @@ class ExactExchange : public Exchange {
         cluster_(place.cluster),
         node_(parameters, cluster_, place.threads),
         result_(cluster_, cluster_.is_root() ? parameters : 0),
-        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kBlock, parameters) : 0),
-        inboxes_(cluster_.is_root() ? static_cast<std::size_t>(cluster_.nodes()) - 1 : 0) {}
+        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kBlock, parameters) : 0) {}
 
   void begin(std::size_t) override { node_.begin(); }
   std::span<float> room(std::size_t thread) override { return node_.room(thread); }
@@ -56,7 +56,7 @@ class ExactExchange : public Exchange {
   std::span<float> deliver(double correction) override {
     if (cluster_.nodes() == 1)
       add_up_here(correction);
-    else if (!cluster_.few_nodes())
+    else if (!cluster_.is_a_pair())
       add_up_on_the_way(correction);
     else if (cluster_.is_root())
       take_in(correction);
@@ -103,7 +103,7 @@ class ExactExchange : public Exchange {
     cluster_.arrive();
   }
 
-  // Many nodes. Each adds up a block in one of its two stages, while the other one still travels; on rank 0 that one
+  // Several nodes. Each adds up a block in one of its two stages, while the other one still travels; on rank 0 that one
   // takes in the sum of the other nodes.
   void add_up_on_the_way(double correction) const {
     in_blocks([&](std::size_t first, std::size_t n, bool second) {
@@ -122,7 +122,7 @@ class ExactExchange : public Exchange {
     if (cluster_.leads()) cluster_.finish_sum();
   }
 
-  // Few nodes, all but rank 0: each tells rank 0 what it has.
+  // Two nodes, all ranks but rank 0: the other node tells rank 0 what it has.
   void hand_over() const {
     const NodeSums::OnlyUpdate only = node_.only_update();
     std::vector<MPI_Request> sent;
@@ -142,27 +142,20 @@ class ExactExchange : public Exchange {
     for (MPI_Request& message : sent) cluster_.finish(message);
   }
 
-  // The same, rank 0: it hears from all of them.
+  // The same, rank 0.
   void take_in(double correction) {
-    std::vector<MPI_Request> weights;
-    for (std::size_t i = 0; i < inboxes_.size(); ++i)
-      weights.push_back(cluster_.expect_from(node_of(i), std::span(&inboxes_[i].weight, 1)));
-    for (MPI_Request& weight : weights) cluster_.finish(weight);
+    MPI_Request weight = cluster_.expect(std::span(&inbox_.weight, 1));
+    cluster_.finish(weight);
     std::size_t begin = 0, size = 0;  // of the block that is on its way
     bool last = false;
     in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      for (std::size_t i = 0; i < inboxes_.size(); ++i) {
-        Inbox& in = inboxes_[i];
-        in.coming[second] = in.weight > 0 ? cluster_.expect_from(node_of(i), first_of(in.updates[second], n))
-                                          : cluster_.expect_from(node_of(i), first_of(in.sums[second], n));
-      }
+      inbox_.coming[second] = inbox_.weight > 0 ? cluster_.expect(first_of(inbox_.updates[second], n))
+                                                : cluster_.expect(first_of(inbox_.sums[second], n));
       if (first > 0) take_in_block(begin, size, !second, correction);
       begin = first, size = n, last = second;
     });
     take_in_block(begin, size, last, correction);
   }
-
-  static int node_of(std::size_t inbox) { return static_cast<int>(inbox) + 1; }
 
   void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {
     const NodeSums::OnlyUpdate only = node_.only_update();
@@ -172,7 +165,7 @@ class ExactExchange : public Exchange {
       add_up_block(begin, sum);
       cluster_.release();
     }
-    for (Inbox& in : inboxes_) cluster_.finish(in.coming[second]);
+    cluster_.finish(inbox_.coming[second]);
     for (std::size_t first = 0; first < size; first += NodeSums::kTile) {
       const std::size_t n = std::min(NodeSums::kTile, size - first);
       const std::span<std::int64_t> tile = sum.subspan(first, n);
@@ -181,12 +174,10 @@ class ExactExchange : public Exchange {
         secure::encode(update, weight, node_.exponent(), tile, std::exchange(how, secure::Encode::add));
       };
       if (only.weight > 0) encode(only.values.subspan(begin + first, n), only.weight);
-      for (const Inbox& in : inboxes_) {
-        if (in.weight > 0)
-          encode(std::span(in.updates[second]).subspan(first, n), in.weight);
-        else
-          secure::add(std::span(in.sums[second]).subspan(first, n), tile, std::exchange(how, secure::Encode::add));
-      }
+      if (inbox_.weight > 0)
+        encode(std::span(inbox_.updates[second]).subspan(first, n), inbox_.weight);
+      else
+        secure::add(std::span(inbox_.sums[second]).subspan(first, n), tile, how);
       secure::decode(tile, correction, node_.exponent(), result_.mine().subspan(begin + first, n));
     }
   }
@@ -196,7 +187,7 @@ class ExactExchange : public Exchange {
   NodeSums node_;
   mpi::Shared<float> result_;
   mpi::Shared<std::int64_t> stages_;
-  std::vector<Inbox> inboxes_;  // on rank 0, of each other node
+  Inbox inbox_;  // on rank 0
 };
 
 }  // namespace

@@ -1,8 +1,8 @@
 // What the ranks of one node have trained, in memory that they share. Each thread's last update stays a float vector;
 // those before it are encoded into a sum when their room is needed again: one for each thread, since threads that share
-// one drag it from core to core; fewer of long vectors, of which they rarely want the same part at once. So a participant
-// with one client a round never holds a 64-bit vector, and at the end the members add up a slice of the coordinates each,
-// straight from where the updates lie.
+// one drag it from core to core; fewer of long vectors, of which they rarely want the same part at once. So a
+// participant with one client a round never holds a 64-bit vector, and at the end the members add up a slice of the
+// coordinates each, straight from where the updates lie.
 #pragma once
 
 #include <algorithm>
@@ -78,12 +78,12 @@ class NodeSums {
   void encode(std::span<const float> update, double weight, float largest, std::size_t sum);
 
   mpi::Cluster& cluster_;
-  std::size_t parameters_, stride_;      // stride_: of the rooms and of the sums
-  std::vector<float> largest_;           // magnitude of the update in each room
-  mpi::Shared<float> rooms_;             // one for each thread
+  std::size_t parameters_, stride_;  // stride_: of the rooms and of the sums
+  std::vector<float> largest_;       // magnitude of the update in each room
+  mpi::Shared<float> rooms_;         // one for each thread
   mpi::Shared<std::int64_t> sums_;
   mpi::Shared<double> shares_;
-  std::deque<BlockLocks> blocks_;        // of each of this rank's sums
+  std::deque<BlockLocks> blocks_;  // of each of this rank's sums
   int exponent_ = secure::kFirstExponent;
 };
 

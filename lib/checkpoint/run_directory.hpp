@@ -13,7 +13,8 @@
 
 namespace fedmpi::checkpoint {
 
-// The round in the name of a checkpoint: of checkpoint-NNNNNN.h5, in whatever directory. No other file is taken for one.
+// The round in the name of a checkpoint: of checkpoint-NNNNNN.h5, in whatever directory. No other file is taken for
+// one.
 std::optional<std::uint64_t> round_of(const std::string& file);
 
 class RunDirectory {

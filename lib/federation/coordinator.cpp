@@ -34,8 +34,7 @@ double norm(std::span<const float> x) {
 // missing then.
 bool continues(std::span<const checkpoint::Row> history, std::span<const checkpoint::Row> before) {
   return before.size() < history.size() &&
-         (before.size() < 2 ||
-          std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0);
+         (before.size() < 2 || std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0);
 }
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }

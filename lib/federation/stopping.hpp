@@ -36,8 +36,8 @@ double seconds_allowed(const StopOptions& options, std::int64_t now);
 class Clock {
  public:
   explicit Clock(double seconds) : limit_(seconds) {}
-  // A round of this run. Of the rounds before a resume, in their order, only the time that the newest checkpoint took is
-  // taken to hold here.
+  // A round of this run. Of the rounds before a resume, in their order, only the time that the newest checkpoint took
+  // is taken to hold here.
   void record(const checkpoint::Row& row);
   void record_earlier(const checkpoint::Row& row);
   // Whether a checkpoint should be written now, since there is a limit and nobody knows how long one takes.

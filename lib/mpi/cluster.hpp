@@ -85,17 +85,16 @@ class Cluster {
   // The members go on when the leader has called.
   void release() { release(nullptr, 0); }
 
-  // Whether there are so few nodes that their leaders had better speak with rank 0 one by one than add up on the way.
-  bool few_nodes() const { return !star_ && nodes_ <= kFew; }
-  // What a leader but rank 0 tells rank 0, and what rank 0 hears from the leader of a node, 1 to nodes() - 1: messages
-  // that finish() waits for; see Communicator.
+  // Two nodes: the leader of the other one tells rank 0, which expects it; messages that finish() waits for, see
+  // Communicator.
+  bool is_a_pair() const { return !star_ && nodes_ == 2; }
   template <class T>
   MPI_Request tell_root(std::span<const T> values) {
     return leaders_->send(values, 0);
   }
   template <class T>
-  MPI_Request expect_from(int node, std::span<T> values) {
-    return leaders_->expect(values, node);
+  MPI_Request expect(std::span<T> values) {
+    return leaders_->expect(values, 1);
   }
   void finish(MPI_Request& message) { leaders_->finish(message); }
 
@@ -122,8 +121,6 @@ class Cluster {
   friend class SharedMemory;
   struct Board;                                  // in shared memory: what one of the node has to say
   static constexpr std::size_t kPayload = 1024;  // bytes of the largest struct that travels
-  // A leader's only update is half as long as a sum, and a tree over n nodes has ⌈log₂ n⌉ stages.
-  static constexpr int kFew = 5;
 
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);

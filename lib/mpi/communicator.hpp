@@ -87,8 +87,8 @@ class Communicator {
     reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
   }
 
-  // One message of at most 2^31 - 1 elements. What is sent has to stay as it is, and what is expected is not there, until
-  // finish().
+  // One message of at most 2^31 - 1 elements. What is sent has to stay as it is, and what is expected is not there,
+  // until finish().
   template <class T>
   MPI_Request send(std::span<const T> values, int to, Where where = Where::current()) {
     return send(values.data(), values.size(), type_of<T>(), to, where);

@@ -45,7 +45,7 @@ class Lifeline {
   std::atomic<bool> outlives_ = false;
   mutable std::mutex mutex_;
   std::vector<const Connection*> lost_;  // under the mutex
-  int stop_ = -1;  // an eventfd
+  int stop_ = -1;                        // an eventfd
   std::thread watcher_;
 };
 

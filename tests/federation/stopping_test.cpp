@@ -52,7 +52,8 @@ bool stops(const Config& c, const Row& last, Task task = Task::classification) {
 TEST(StopByHistory, KnowsTargetsThatCannotBeReached) {
   StopOptions percent;
   percent.target = 85;
-  expect_error(ExitCode::usage, {"stop.target", "from 0 to 1", "85"}, [&] { check_target(percent, Task::classification); });
+  expect_error(ExitCode::usage, {"stop.target", "from 0 to 1", "85"},
+               [&] { check_target(percent, Task::classification); });
   EXPECT_NO_THROW(check_target(percent, Task::regression)) << "an RMSE";
   percent.target = 1;
   EXPECT_NO_THROW(check_target(percent, Task::classification));
