@@ -19,6 +19,7 @@
 #include "data/shard_writer.hpp"
 #include "federation/round.hpp"
 #include "mpi/session.hpp"
+#include "peak_resident.hpp"
 
 namespace {
 
@@ -79,13 +80,10 @@ double held() {
 }
 
 // Largest resident size of the process since the last call.
-double peak_resident() {
-  double kib = 0;
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) kib = std::stod(line.substr(6));
+double peak_since() {
+  const double peak = bench::peak_resident();
   std::ofstream("/proc/self/clear_refs") << "5";  // start again from what is resident now
-  return kib * 1024;
+  return peak;
 }
 
 // A participant with so many clients, as `fedmpi train` would hold it, and what it cost.
@@ -98,8 +96,8 @@ struct Participant {
     config.federation.cohort = kCohort;
 
     malloc_trim(0);
-    peak_resident();
-    const double resident_before = peak_resident(), held_before = held();
+    peak_since();
+    const double resident_before = peak_since(), held_before = held();
     const auto start = std::chrono::steady_clock::now();
     roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
@@ -107,7 +105,7 @@ struct Participant {
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);
-    peak = (peak_resident() - resident_before - data) / static_cast<double>(clients);
+    peak = (peak_since() - resident_before - data) / static_cast<double>(clients);
     parameters.resize(model->layout().size());
   }
 
@@ -121,8 +119,11 @@ struct Participant {
   double start_seconds = 0, overhead = 0, peak = 0;  // overhead, peak: bytes per client beyond the data
 };
 
-void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::string& directory) {
-  static std::map<std::int64_t, std::unique_ptr<Participant>> participants;
+// Those that have been made, by their numbers of clients.
+using Participants = std::map<std::int64_t, std::unique_ptr<Participant>>;
+
+void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::string& directory,
+                  Participants& participants) {
   auto& participant = participants[state.range(0)];
   if (!participant)
     participant = std::make_unique<Participant>(comm, static_cast<std::uint64_t>(state.range(0)), directory);
@@ -146,8 +147,9 @@ int main(int argc, char** argv) {
   mpi::Session session(argc, argv);
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-clients-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return 74;
-  benchmark::RegisterBenchmark("round_of_100",
-                               [&](benchmark::State& state) { round_of_100(state, session.world(), directory); })
+  Participants participants;  // they use the session's communicator
+  const auto run = [&](benchmark::State& state) { round_of_100(state, session.world(), directory, participants); };
+  benchmark::RegisterBenchmark("round_of_100", run)
       ->ArgName("clients")
       ->Arg(1000)
       ->Arg(100'000)

@@ -1,14 +1,15 @@
 // Weights out and the exact sum back, beside raw MPI_Bcast + MPI_Reduce of as many float32; on all ranks together, with
 // fixed numbers of iterations so that the ranks agree. Before the clock starts, which is rank 0's, it has written new
-// weights and every participant a new update; it stops when rank 0 has the sum. (Written anew because they are so in
-// every round: what has not changed since the last time is fetched from a nearer cache, and flatters.)
+// weights and every participant a new update; it stops when every participant has read all of its weights, and rank 0
+// all of the sum. (Written anew because they are so in every round: what has not changed since the last time is fetched
+// from a nearer cache, and flatters. Read because memory that is shared has not moved before it is.)
 // They take turns: a name comes several times.
 #include <benchmark/benchmark.h>
 #include <mpi.h>
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "base/vector.hpp"
 #include "mpi/session.hpp"
 #include "mpi/shared_memory.hpp"
+#include "peak_resident.hpp"
 #include "secure/ring.hpp"
 
 namespace {
@@ -29,31 +31,43 @@ class NoReporter : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>&) override {}
 };
 
-// Times `exchange` on all ranks, after `prepare`, and reports rank 0's median and best.
+// What weights and updates consist of in that iteration: whole, so that its sums have no error, and not what they were.
+float value_of(std::int64_t iteration) { return static_cast<float>(1 + iteration % 100); }
+
+// Reads all of the values; whether they are as expected, by the first, the middle and the last.
+template <class T>
+bool read(std::span<const T> values, double expected) {
+  using Array = Eigen::Array<T, Eigen::Dynamic, 1>;
+  T sum = Eigen::Map<const Array>(values.data(), static_cast<Eigen::Index>(values.size())).sum();
+  benchmark::DoNotOptimize(sum);
+  const auto right = [&](T value) { return std::abs(static_cast<double>(value) - expected) <= 1e-5 * expected; };
+  return right(values.front()) && right(values[values.size() / 2]) && right(values.back());
+}
+
+// Times `exchange` on all ranks, after `prepare`, and reports rank 0's median and best, and the largest peak of a rank.
+// Both are given the iteration's value; exchange() returns whether this rank read the right ones.
 template <class Prepare, class Exchange>
-void timed(benchmark::State& state, Prepare prepare, Exchange exchange) {
+void timed(benchmark::State& state, mpi::Communicator& comm, Prepare prepare, Exchange exchange) {
   std::vector<double> seconds;
+  double wrong = 0, peak = 0;
   for (auto _ : state) {
-    prepare();
+    const float value = value_of(static_cast<std::int64_t>(seconds.size()));
+    prepare(value);
     MPI_Barrier(MPI_COMM_WORLD);
     const double start = MPI_Wtime();
-    exchange();
+    const bool right = exchange(value);
     seconds.push_back(MPI_Wtime() - start);
     state.SetIterationTime(seconds.back());
+    if (!right) ++wrong;
   }
   std::sort(seconds.begin(), seconds.end());
   state.counters["median_us"] = 1e6 * seconds[seconds.size() / 2];
   state.counters["best_us"] = 1e6 * seconds.front();
-}
-
-// Largest resident size of a rank so far, in bytes, the largest of all ranks.
-double peak_resident() {
-  double peak = 0;
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) peak = 1024 * std::stod(line.substr(6));
-  MPI_Allreduce(MPI_IN_PLACE, &peak, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return peak;
+  peak = bench::peak_resident();
+  comm.all_max(std::span(&peak, 1));
+  comm.all_max(std::span(&wrong, 1));
+  state.counters["peak_bytes"] = peak;
+  if (wrong > 0) state.SkipWithError("a rank got wrong values");
 }
 
 std::int64_t asked_for(const char* variable, std::int64_t otherwise) {
@@ -61,42 +75,43 @@ std::int64_t asked_for(const char* variable, std::int64_t otherwise) {
   return value != nullptr ? std::atoll(value) : otherwise;
 }
 
+bool trains(const mpi::Communicator& comm) { return comm.size() == 1 || !comm.is_root(); }
+
 // One update of each participant, or as many as FEDMPI_BENCH_UPDATES says; `kind` is an aggregator.
 void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind, bool shared_memory) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
   mpi::Cluster cluster(comm, shared_memory);
-  const bool trains = comm.size() == 1 || !comm.is_root();
   const std::int64_t updates = asked_for("FEDMPI_BENCH_UPDATES", 1);
   const double weight = 1.0 / static_cast<double>(updates * std::max(1, comm.size() - 1));
-  const auto exchange = aggregate::make_exchange(aggregate::kind({.kind = kind}), d, {comm, cluster, trains ? 1u : 0u});
+  const auto exchange =
+      aggregate::make_exchange(aggregate::kind({.kind = kind}), d, {comm, cluster, trains(comm) ? 1u : 0u});
   const mpi::Shared<float> weights(cluster, cluster.leads() ? d : 0);
-  std::span<float> result;
   std::uint64_t order = 0;
   timed(
-      state,
-      [&] {
+      state, comm,
+      [&](float value) {
         cluster.release();  // now rank 0 has the last sum
-        if (comm.is_root()) std::fill_n(weights.mine().begin(), d, 0.5F);
+        if (comm.is_root()) std::fill_n(weights.mine().begin(), d, value);
         exchange->begin(1);
         exchange->set_exponent(secure::kFirstExponent);
-        if (!trains) return;
-        std::fill_n(exchange->room(0).begin(), d, 0.5F);
-        exchange->take(0, weight, 0.5F);
+        if (!trains(comm)) return;
+        std::fill_n(exchange->room(0).begin(), d, value);
+        exchange->take(0, weight, value);
       },
-      [&] {
+      [&](float value) {
+        bool right = true;
         cluster.broadcast(order, weights.of(0));
-        for (std::int64_t u = 1; trains && u < updates; ++u) {
+        if (trains(comm)) right = read<float>(weights.of(0), value);
+        for (std::int64_t u = 1; trains(comm) && u < updates; ++u) {
           exchange->room(0);  // the last update gives way to the next, which is the same
-          exchange->take(0, weight, 0.5F);
+          exchange->take(0, weight, value);
         }
-        if (updates > 1) {  // as a round waits for the last
-          cluster.arrive();
-          cluster.release();
-        }
-        result = exchange->deliver(1.0);
+        cluster.arrive();  // as a round waits for the last, so that nobody adds up what is not there
+        cluster.release();
+        const std::span<const float> result = exchange->deliver(1.0);
+        if (comm.is_root()) right = read(result, value) && right;
+        return right;
       });
-  if (comm.is_root() && std::abs(result[d / 2] - 0.5F) > 1e-6F) state.SkipWithError("the sum is wrong");
-  state.counters["peak_bytes"] = peak_resident();
 }
 
 // MPI_Bcast of float32 weights and MPI_Reduce of as many updates of type T: of float32, or, which are the bytes of an
@@ -108,14 +123,18 @@ void raw(benchmark::State& state, mpi::Communicator& comm) {
   AlignedVector<T> update(d), result(comm.is_root() ? d : 0);
   const int n = static_cast<int>(d);
   timed(
-      state,
-      [&] {
-        if (comm.is_root()) std::fill(weights.begin(), weights.end(), 0.5F);
-        std::fill(update.begin(), update.end(), T{1});
+      state, comm,
+      [&](float value) {
+        if (comm.is_root()) std::fill(weights.begin(), weights.end(), value);
+        std::fill(update.begin(), update.end(), static_cast<T>(value));
       },
-      [&] {
+      [&](float value) {
+        bool right = true;
         MPI_Bcast(weights.data(), n, MPI_FLOAT, 0, MPI_COMM_WORLD);
+        if (trains(comm)) right = read<float>(weights, value);
         MPI_Reduce(update.data(), result.data(), n, mpi::type_of<T>(), MPI_SUM, 0, MPI_COMM_WORLD);
+        if (comm.is_root()) right = read<T>(result, value * static_cast<double>(comm.size())) && right;
+        return right;
       });
 }
 

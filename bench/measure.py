@@ -20,6 +20,9 @@ ENVIRONMENT = dict(
     OMPI_MCA_rmaps_base_oversubscribe="1", PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
     OMPI_MCA_hwloc_base_binding_policy="none", PRTE_MCA_hwloc_default_binding_policy="none")
 
+# What a benchmark may say instead of a figure. Anything else means that it went wrong.
+NOT_HERE = "there is one core only", "libxsmm has no kernel for this shape"
+
 
 class Machine:
     """Where and how to run: the build folder, and how often each thing is measured."""
@@ -42,7 +45,10 @@ class Machine:
         {name: the benchmark's JSON}; the medians of those that share a name."""
         runs = {}
         for run in self.results(program, pattern, ranks, environment, seconds, turns)["benchmarks"]:
-            if run["run_type"] == "iteration" and not run.get("error_occurred"):
+            if run.get("error_occurred"):
+                if run["error_message"] not in NOT_HERE:
+                    sys.exit(f"{program}: {run['name']}: {run['error_message']}")
+            elif run["run_type"] == "iteration":
                 runs.setdefault(run["name"].split("/iterations:")[0], []).append(run)
         return {name: median_of(turns) for name, turns in runs.items()}
 

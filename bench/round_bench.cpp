@@ -1,6 +1,7 @@
 // A whole run as `fedmpi train` makes it, measured from rank 0: mpirun -n RANKS round_bench --section.key VALUE …
 // Prints one JSON object: medians over the rounds but the first two, of the round and of its parts in seconds;
-// the share of a core that rank 0 used; and how often it read from a file, pipe or socket in a round.
+// the share of a core that rank 0 used; how often it read from a file, pipe or socket in a round; and the largest
+// resident size in bytes, rank 0's and the largest of all ranks.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "federation/federation.hpp"
 #include "mpi/session.hpp"
+#include "peak_resident.hpp"
 
 namespace {
 
@@ -56,7 +58,7 @@ double total(const std::vector<Moment>& moments, double checkpoint::Row::*part) 
   return sum;
 }
 
-void report(const std::vector<Moment>& all, double accuracy) {
+void report(const std::vector<Moment>& all, double accuracy, double largest_peak) {
   using checkpoint::Row;
   const std::vector<Moment> moments(all.begin() + 3, all.end());  // rows 0, 1 and 2 warm up
   const Moment &first = all[2], &last = all.back();
@@ -80,6 +82,8 @@ void report(const std::vector<Moment>& all, double accuracy) {
       {"parts_share", parts / total(moments, &Row::seconds)},
       {"cpu_share", (last.cpu - first.cpu) / wall},
       {"reads", (last.read - first.read) / rounds - own_reads},
+      {"root_peak_bytes", bench::peak_resident()},
+      {"peak_bytes", largest_peak},
       {"accuracy", accuracy}};
   std::printf("{\"rounds\": %.0f", rounds);
   for (const auto& [name, value] : figures)
@@ -106,7 +110,9 @@ int main(int argc, char** argv) {
         comm, config, {.plan = {}, .note = {}, .row = [&](const checkpoint::Row& row, const std::string&) {
                          moments.push_back({row});
                        }});
-    if (comm.is_root() && moments.size() > 3) report(moments, outcome.history.back().test_metric);
+    double peak = bench::peak_resident();
+    comm.all_max(std::span(&peak, 1));
+    if (comm.is_root() && moments.size() > 3) report(moments, outcome.history.back().test_metric, peak);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "round_bench: %s\n", error.what());
     session.abort(2);

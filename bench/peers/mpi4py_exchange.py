@@ -1,5 +1,6 @@
 """Weights out and the sum back with mpi4py: as pickled objects, the way of most Python frameworks, and as
-buffers. Prints one JSON object: {"pickled/7850": {"median_us": ..., "best_us": ...}, ...}."""
+buffers; new values each time, read by those who get them. Prints one JSON object:
+{"pickled/7850": {"median_us": ..., "best_us": ...}, ...}."""
 import argparse
 import json
 
@@ -8,16 +9,25 @@ from mpi4py import MPI
 
 
 def pickled(comm, weights, update):
-    comm.bcast(weights if comm.rank == 0 else None)
-    return comm.reduce(update)
+    received = comm.bcast(weights if comm.rank == 0 else None)
+    if comm.rank != 0:
+        received.sum()
+    return received, comm.reduce(update)
 
 
 def buffers(comm, weights, update, total=[]):
     if comm.rank == 0 and (not total or total[0].size != update.size):
         total[:] = [numpy.empty_like(update)]
     comm.Bcast(weights)
+    if comm.rank != 0:
+        weights.sum()
     comm.Reduce(update, total[0] if comm.rank == 0 else None)
-    return total[0] if comm.rank == 0 else None
+    return weights, total[0] if comm.rank == 0 else None
+
+
+def all_are(values, expected):
+    """By the first, the middle and the last."""
+    return values[0] == values[values.size // 2] == values[-1] == expected
 
 
 def main():
@@ -28,15 +38,22 @@ def main():
     results = {}
     for d in options.parameters:
         for name, exchange in ("pickled", pickled), ("buffers", buffers):
-            weights, update = numpy.full(d, 0.5, numpy.float32), numpy.full(d, 0.25, numpy.float32)
+            weights, update = numpy.empty(d, numpy.float32), numpy.empty(d, numpy.float32)
             seconds = []
-            for _ in range(min(1000, max(5, 50_000_000 // d))):
+            for i in range(min(1000, max(5, 50_000_000 // d))):
+                value = 1 + i % 100
+                if comm.rank == 0:
+                    weights.fill(value)
+                update.fill(value)
                 comm.Barrier()
                 begin = MPI.Wtime()
-                total = exchange(comm, weights, update)
+                received, total = exchange(comm, weights, update)
+                if comm.rank == 0:
+                    total.sum()
                 seconds.append(MPI.Wtime() - begin)
+                assert all_are(received, value)
+                assert comm.rank != 0 or all_are(total, value * comm.size)
             if comm.rank == 0:
-                assert numpy.all(total == 0.25 * comm.size)
                 results[f"{name}/{d}"] = {"median_us": 1e6 * float(numpy.median(seconds)),
                                           "best_us": 1e6 * min(seconds)}
     if comm.rank == 0:

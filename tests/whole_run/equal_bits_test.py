@@ -22,7 +22,9 @@ class EqualBits(support.WholeRun):
         self.numbers = itertools.count()
 
     def run_of(self, shards, ranks=0, **more):
-        return self.train(f"run-{next(self.numbers)}", {"data.shards": shards, **OPTIONS, **more}, ranks)
+        # Sixty-four ranks on two cores take long to start.
+        return self.train(f"run-{next(self.numbers)}", {"data.shards": shards, **OPTIONS, **more}, ranks,
+                          timeout=(3 if ranks > 9 else 1) * support.TIMEOUT)
 
     def assert_equal_bits(self, cases):
         """Cases (shards, ranks, options) whose runs end with the same weights, of which the digest is returned."""

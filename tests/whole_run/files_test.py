@@ -165,6 +165,13 @@ class Checkpoints(support.WholeRun):
         csv = pd.read_csv(self.folder / "run" / "history.csv")
         pd.testing.assert_frame_equal(csv, frame, check_dtype=False, rtol=1e-6)
 
+    def test_the_parts_of_a_row_add_up_to_its_seconds(self):
+        csv = pd.read_csv(self.folder / "run" / "history.csv")
+        parts = csv[["seconds_broadcast", "seconds_train", "seconds_exchange", "seconds_server", "seconds_evaluate",
+                     "seconds_checkpoint"]].sum(axis=1)
+        np.testing.assert_allclose(parts, csv["seconds"], rtol=0.05, atol=1e-3)
+        np.testing.assert_allclose(parts.sum(), csv["seconds"].sum(), rtol=0.05)
+
     def test_config_ini_repeats_the_run(self):
         before = self.weights("run")
         again = self.fedmpi("train", "--config", self.folder / "run" / "config.ini", "--run.dir", self.folder / "again")
