@@ -89,13 +89,12 @@ void write_file(const Checkpoint& c, const std::string& path) {
   file.set_text("roster", c.roster);
   file.set_text("events", c.events);
   file.set_number("exponent", c.exponent);
-  file.set_text("weights_sha256", weights_digest(c.parameters));
+  file.set_text("weights_sha256", weights_digest(c.weights()));
   file.set_text("digest", digest(c));
   std::vector<std::string> order;
   for (std::size_t i = 0; i < c.layout.tensors().size(); ++i) {
     const Tensor& t = c.layout.tensors()[i];
-    write_tensor(c.layout.view(std::span<const float>(c.parameters), i),
-                 file.create_dataset<float>(path_of(t), t.shape));
+    write_tensor(c.layout.view(c.weights(), i), file.create_dataset<float>(path_of(t), t.shape));
     order.push_back(t.layer + "/" + t.name);
   }
   file.set_text("tensors", fmt::format("{}", fmt::join(order, " ")), "/model");
@@ -111,17 +110,19 @@ void write_file(const Checkpoint& c, const std::string& path) {
 
 void read_model(const hdf5::File& file, Checkpoint& c) {
   const std::string order = file.text("tensors", "/model");
+  std::vector<hdf5::Dataset> datasets;
   for (std::size_t begin = 0; begin < order.size();) {
     const std::size_t end = std::min(order.find(' ', begin), order.size()), slash = order.find('/', begin);
     if (slash >= end) file.refuse("/model", "layer/tensor names", order);
     const std::string layer = order.substr(begin, slash - begin), name = order.substr(slash + 1, end - slash - 1);
-    const hdf5::Dataset dataset = file.dataset("/model/" + layer + "/" + name);
+    const hdf5::Dataset& dataset = datasets.emplace_back(file.dataset("/model/" + layer + "/" + name));
     if (dataset.shape().empty() || dataset.shape().size() > 2) dataset.refuse("one or two dimensions", "others");
-    const std::size_t tensor = c.layout.add(layer, name, dataset.shape());
-    c.parameters.resize(c.layout.size());
-    read_tensor(dataset, c.layout.view(std::span<float>(c.parameters), tensor));
+    c.layout.add(layer, name, dataset.shape());
     begin = end + 1;
   }
+  c.parameters.resize(c.layout.size());  // once: a vector that grows is there twice for a while
+  for (std::size_t i = 0; i < datasets.size(); ++i)
+    read_tensor(datasets[i], c.layout.view(std::span<float>(c.parameters), i));
 }
 
 }  // namespace
@@ -143,7 +144,7 @@ std::string digest(const Checkpoint& c) {
   d.add(fmt::format("{}\n{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, c.events,
                     fmt::join(c.schema.feature_shape, ",")));
   for (const Tensor& t : c.layout.tensors()) d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
-  d.add(std::span<const float>(c.parameters));
+  d.add(c.weights());
   std::map<std::string_view, std::span<const float>> states;  // by name: a file lists them in that order
   for (const auto& [name, values] : c.server) states.emplace(name, values);
   for (const auto& [name, values] : states) d.add(name).add(values);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,10 +24,13 @@ struct Checkpoint {
   std::string roster;  // SHA-256 over schema, clients' sizes and data
   int exponent = 0;    // scale of the exact sum (secure/ring.hpp)
   Layout layout;
-  Vector parameters;
+  Vector parameters;                                   // of a checkpoint that was read, or
+  std::span<const float> lent;                         // of one to be written, where they are
   std::vector<std::pair<std::string, Vector>> server;  // the server optimizer's state
   std::vector<Row> history;
   std::string events;  // what befell the run beside its rounds: a line each
+
+  std::span<const float> weights() const { return lent.empty() ? parameters : lent; }
 };
 
 std::string revision();                    // of this program

@@ -219,12 +219,13 @@ void Coordinator::close() {
   if (save_now) save();
 }
 
-// Writes a checkpoint of the model in hand; returns what prevented it. The optimizer's state is lent, not copied.
+// Writes a checkpoint of the model in hand; returns what prevented it. Model and optimizer's state are lent, not
+// copied.
 std::optional<Error> Coordinator::write_checkpoint() {
   const std::vector<server::State> states = optimizer_->state();
   std::optional<Error> failure;
   try {
-    state_.parameters.assign(parameters_.begin(), parameters_.end());
+    state_.lent = parameters_;
     for (const server::State& s : states) state_.server.emplace_back(s.name, std::move(*s.values));
     saved_as_ = directory_.save(state_);
     saved_round_ = state_.round;
@@ -236,7 +237,6 @@ std::optional<Error> Coordinator::write_checkpoint() {
   }
   for (std::size_t i = 0; i < state_.server.size(); ++i) *states[i].values = std::move(state_.server[i].second);
   state_.server.clear();
-  Vector().swap(state_.parameters);
   return failure;
 }
 

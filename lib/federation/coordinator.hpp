@@ -88,7 +88,7 @@ class Coordinator {
   const Observer& observer_;
   checkpoint::RunDirectory directory_;
   std::unique_ptr<server::Optimizer> optimizer_;
-  checkpoint::Checkpoint state_;  // its parameters are filled to be saved, and empty otherwise
+  checkpoint::Checkpoint state_;  // without parameters of its own
   std::span<float> parameters_;
   checkpoint::Row row_, next_;  // of the model in hand, and of the round being trained
   bool closed_ = false;

@@ -48,7 +48,8 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const Config& confi
   examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
-    vectors += 4 + 2 * states;  // the update; to save: a copy of the model, and the file read back with one array twice
+    vectors += 2 + 2 * states;      // the update; what is saved is read back,
+    vectors += states > 0 ? 1 : 0;  // an array of the state twice for a moment
   }
   return (vectors * parameters + examples * roster.schema.features()) * sizeof(float) +
          aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads,

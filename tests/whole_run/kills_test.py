@@ -3,6 +3,7 @@ FEDMPI_KILLS is the number of random kills, FEDMPI_SEED where they start; tests/
 
 import contextlib
 import os
+import pathlib
 import random
 import signal
 import time
@@ -48,7 +49,7 @@ class Kills(support.WholeRun):
         begun = time.monotonic()
         while left := started.processes():
             late = time.monotonic() - begun > 10
-            if late and {name for _, name in left.values()} == {"mpirun"}:
+            if late and {name for _, name in left.values()} == {pathlib.Path(support.LAUNCHER).name}:
                 self.locked_up += 1
                 started.kill()
                 break
