@@ -49,7 +49,7 @@ def describe_machine(machine):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions and ranks")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions")
     parser.add_argument("--only", type=int, nargs="+", action="extend", choices=ROWS, metavar="N", help="these rows of the table")
     parser.add_argument("--write", action="store_true", help="also into bench/README.md")
     options = parser.parse_args()
