@@ -43,9 +43,8 @@ echo "Building in $folder"
 cmake --preset $preset --log-level=WARNING >/dev/null
 jobs/build.sh $folder all
 
-# Two at least: many tests wait for one another's ranks more than they compute.
-cores=$(nproc)
-run_tests=(ctest --test-dir $folder --no-tests=error --output-on-failure --parallel $((cores > 2 ? cores : 2)) "$@")
+# More than there are cores: many tests wait for one another's ranks more than they compute.
+run_tests=(ctest --test-dir $folder --no-tests=error --output-on-failure --parallel $(($(nproc) + 1)) "$@")
 [[ $preset == coverage ]] || exec "${run_tests[@]}"
 
 find $folder -name '*.gcda' -delete

@@ -54,20 +54,41 @@ void in_blocks(const ConstMatrixView& tensor, Each each) {
 
 using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+std::span<const float> elements(const RowMajor& block) {
+  return {block.data(), static_cast<std::size_t>(block.size())};
+}
+
+ConstMatrixView column(const Vector& values) { return {values.data(), static_cast<Eigen::Index>(values.size()), 1}; }
+
 void write_tensor(const ConstMatrixView& tensor, hdf5::Dataset dataset) {
   in_blocks(tensor, [&](Eigen::Index first, Eigen::Index rows) {
     const RowMajor block = tensor.middleRows(first, rows);
-    dataset.write(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
-                  std::span<const float>(block.data(), static_cast<std::size_t>(block.size())));
+    dataset.write(static_cast<std::size_t>(first), static_cast<std::size_t>(rows), elements(block));
+  });
+}
+
+// Calls each(first row, block) for the blocks of a tensor in a file.
+template <class Each>
+void read_blocks(const hdf5::Dataset& dataset, const ConstMatrixView& shape, Each each) {
+  in_blocks(shape, [&](Eigen::Index first, Eigen::Index rows) {
+    RowMajor block(rows, shape.cols());
+    dataset.read(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
+                 std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
+    each(first, block);
   });
 }
 
 void read_tensor(const hdf5::Dataset& dataset, MatrixView tensor) {
-  in_blocks({tensor.data(), tensor.rows(), tensor.cols()}, [&](Eigen::Index first, Eigen::Index rows) {
-    RowMajor block(rows, tensor.cols());
-    dataset.read(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
-                 std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
-    tensor.middleRows(first, rows) = block;
+  read_blocks(dataset, {tensor.data(), tensor.rows(), tensor.cols()},
+              [&](Eigen::Index first, const RowMajor& block) { tensor.middleRows(first, block.rows()) = block; });
+}
+
+void expect_tensor(const hdf5::Dataset& dataset, const ConstMatrixView& tensor) {
+  if (dataset.size() != static_cast<std::size_t>(tensor.size())) dataset.refuse("what was written", "another size");
+  read_blocks(dataset, tensor, [&](Eigen::Index first, const RowMajor& block) {
+    const RowMajor written = tensor.middleRows(first, block.rows());
+    if (std::memcmp(block.data(), written.data(), elements(block).size_bytes()) != 0)
+      dataset.refuse("what was written", "other values");
   });
 }
 
@@ -100,15 +121,15 @@ void write_file(const Checkpoint& c, const std::string& path) {
   file.set_text("tensors", fmt::format("{}", fmt::join(order, " ")), "/model");
   file.create_group("/server");
   for (const auto& [name, values] : c.server)
-    file.create_dataset<float>("/server/" + name, {values.size()})
-        .write(0, values.size(), std::span<const float>(values));
+    write_tensor(column(values), file.create_dataset<float>("/server/" + name, {values.size()}));
   const hdf5::Handle type = row_type(metric_name(c.schema.task));
   file.create_dataset("/history", {c.history.size()}, type.get())
       .write_rows(type.get(), 0, c.history.size(), c.history.data(), c.history.size());
   file.close();
 }
 
-void read_model(const hdf5::File& file, Checkpoint& c) {
+// The layout, and of each tensor the dataset.
+std::vector<hdf5::Dataset> read_layout(const hdf5::File& file, Layout& layout) {
   const std::string order = file.text("tensors", "/model");
   std::vector<hdf5::Dataset> datasets;
   for (std::size_t begin = 0; begin < order.size();) {
@@ -117,12 +138,10 @@ void read_model(const hdf5::File& file, Checkpoint& c) {
     const std::string layer = order.substr(begin, slash - begin), name = order.substr(slash + 1, end - slash - 1);
     const hdf5::Dataset& dataset = datasets.emplace_back(file.dataset("/model/" + layer + "/" + name));
     if (dataset.shape().empty() || dataset.shape().size() > 2) dataset.refuse("one or two dimensions", "others");
-    c.layout.add(layer, name, dataset.shape());
+    layout.add(layer, name, dataset.shape());
     begin = end + 1;
   }
-  c.parameters.resize(c.layout.size());  // once: a vector that grows is there twice for a while
-  for (std::size_t i = 0; i < datasets.size(); ++i)
-    read_tensor(datasets[i], c.layout.view(std::span<float>(c.parameters), i));
+  return datasets;
 }
 
 }  // namespace
@@ -133,7 +152,11 @@ std::string metric_name(data::Task task) { return task == data::Task::classifica
 
 std::string weights_digest(std::span<const float> parameters) { return Digest().add(parameters).hex(); }
 
-std::string digest(const Checkpoint& c) {
+namespace {
+
+using States = std::vector<std::pair<std::string, Vector>>;
+
+std::string digest(const Checkpoint& c, std::span<const float> weights, const States& server) {
   Digest d;
   const auto integers = [&](std::initializer_list<std::uint64_t> values) {
     d.add(std::span<const std::uint64_t>(values.begin(), values.size()));
@@ -144,24 +167,33 @@ std::string digest(const Checkpoint& c) {
   d.add(fmt::format("{}\n{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, c.events,
                     fmt::join(c.schema.feature_shape, ",")));
   for (const Tensor& t : c.layout.tensors()) d.add(fmt::format("{} {}\n", path_of(t), fmt::join(t.shape, ",")));
-  d.add(c.weights());
+  d.add(weights);
   std::map<std::string_view, std::span<const float>> states;  // by name: a file lists them in that order
-  for (const auto& [name, values] : c.server) states.emplace(name, values);
+  for (const auto& [name, values] : server) states.emplace(name, values);
   for (const auto& [name, values] : states) d.add(name).add(values);
   d.add(std::span<const Row>(c.history));
   return d.hex();
 }
 
-namespace {
+// What a file holds beside its vectors; the layout, and of each tensor the dataset.
+struct Opened {
+  explicit Opened(const std::string& path);
+  void expect_digest(const std::string& digest) const {
+    if (file.text("digest") != digest)
+      file.refuse("/", "contents that match the digest", "others: the file is damaged");
+  }
 
-// A crash of the library is a crash here.
-Checkpoint read_unprobed(const std::string& path) {
-  const hdf5::File file = hdf5::File::open(path);
+  hdf5::File file;
+  Checkpoint rest;
+  std::vector<hdf5::Dataset> tensors;
+};
+
+Opened::Opened(const std::string& path) : file(hdf5::File::open(path)) {
   const std::string format = file.has_attribute("format") ? file.text("format") : "none";
   if (format != kFormat) file.refuse("/", fmt::format("format '{}'", kFormat), "'" + format + "'");
   if (const auto v = file.integers("version"); v[0] != kVersion)
     file.refuse("/", fmt::format("version {}", kVersion), std::to_string(v[0]));
-  Checkpoint c;
+  Checkpoint& c = rest;
   c.round = file.integers("round")[0];
   c.seed = file.integers("seed")[0];
   c.revision = file.text("git_revision");
@@ -176,21 +208,44 @@ Checkpoint read_unprobed(const std::string& path) {
   c.roster = file.text("roster");
   c.events = file.text("events");
   c.exponent = static_cast<int>(file.number("exponent"));
-  read_model(file, c);
-  for (const std::string& name : file.children("/server")) {
-    const auto values = file.dataset("/server/" + name).read_all<float>();
-    c.server.emplace_back(name, Vector(values.begin(), values.end()));
-  }
+  tensors = read_layout(file, c.layout);
   const hdf5::Dataset history = file.dataset("/history");
   if (history.rows() == 0) history.refuse("a row at least", "none");
   c.history.resize(history.rows());
   history.read_compound(row_type(metric_name(c.schema.task)).get(), std::as_writable_bytes(std::span(c.history)));
-  if (file.text("digest") != digest(c))
-    file.refuse("/", "contents that match the digest", "others: the file is damaged");
+}
+
+// A crash of the library is a crash here.
+Checkpoint read_unprobed(const std::string& path) {
+  Opened opened(path);
+  Checkpoint c = std::move(opened.rest);
+  c.parameters.resize(c.layout.size());  // once: a vector that grows is there twice for a while
+  for (std::size_t i = 0; i < opened.tensors.size(); ++i)
+    read_tensor(opened.tensors[i], c.layout.view(std::span<float>(c.parameters), i));
+  for (const std::string& name : opened.file.children("/server")) {
+    const hdf5::Dataset dataset = opened.file.dataset("/server/" + name);
+    Vector& values = c.server.emplace_back(name, dataset.size()).second;
+    read_tensor(dataset, {values.data(), static_cast<Eigen::Index>(values.size()), 1});
+  }
+  opened.expect_digest(digest(c));
   return c;
 }
 
+// Error(bad_data) unless the file holds this checkpoint. Block by block: rank 0 has no room for the model twice.
+void verify(const Checkpoint& written, const std::string& path) {
+  const Opened opened(path);
+  if (opened.tensors.size() != written.layout.tensors().size())
+    opened.file.refuse("/model", "what was written", "others");
+  for (std::size_t i = 0; i < opened.tensors.size(); ++i)
+    expect_tensor(opened.tensors[i], written.layout.view(written.weights(), i));
+  for (const auto& [name, values] : written.server)
+    expect_tensor(opened.file.dataset("/server/" + name), column(values));
+  opened.expect_digest(digest(opened.rest, written.weights(), written.server));
+}
+
 }  // namespace
+
+std::string digest(const Checkpoint& c) { return digest(c, c.weights(), c.server); }
 
 void write(const Checkpoint& checkpoint, const std::string& path) {
   const std::string partial = path + ".partial";
@@ -198,7 +253,7 @@ void write(const Checkpoint& checkpoint, const std::string& path) {
   try {
     write_file(checkpoint, partial);
     sync(partial);
-    read_unprobed(partial);  // and compare with the digest
+    verify(checkpoint, partial);
     if (std::rename(partial.c_str(), path.c_str()) != 0)
       fail(ExitCode::io, "{}: cannot be renamed to {}: {}", partial, path, std::strerror(errno));
   } catch (const Error& error) {

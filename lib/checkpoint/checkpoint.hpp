@@ -41,7 +41,7 @@ std::string digest(const Checkpoint& checkpoint);
 // SHA-256 over the parameters alone: equal for equal bits.
 std::string weights_digest(std::span<const float> parameters);
 
-// Writes to path + ".partial", closes, syncs, reads back, compares the digest, renames and syncs the
+// Writes to path + ".partial", closes, syncs, reads back and compares, block by block, renames and syncs the
 // directory. Error(cannot_create) or Error(io); a file that stood at `path` is intact until the new one is
 // whole.
 void write(const Checkpoint& checkpoint, const std::string& path);

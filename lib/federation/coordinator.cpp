@@ -30,11 +30,11 @@ double norm(std::span<const float> x) {
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
-// Whether one history is of a run that has gone on from the end of another. Of the last row an evaluation may have been
-// missing then.
+// Whether one history is of a run that has gone on from the end of another: what each round took differs from run to
+// run. Of the last row an evaluation may have been missing then; a first row alone tells nothing.
 bool continues(std::span<const checkpoint::Row> history, std::span<const checkpoint::Row> before) {
-  return before.size() < history.size() &&
-         (before.size() < 2 || std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0);
+  return before.size() > 1 && before.size() < history.size() &&
+         std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0;
 }
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }

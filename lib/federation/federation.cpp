@@ -267,7 +267,6 @@ class Federation {
       outcome.reason = coordinator_->stop()->reason;
       outcome.checkpoint = coordinator_->saved_as();
       outcome.weights_sha256 = checkpoint::weights_digest(parameters());
-      outcome.parameters.assign(parameters().begin(), parameters().end());
       outcome.history = coordinator_->history();
       outcome.metric = checkpoint::metric_name(roster_.schema.task);
     }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/vector.hpp"
 #include "checkpoint/history.hpp"
 #include "federation/config.hpp"
 #include "federation/observer.hpp"
@@ -19,7 +18,6 @@ struct Outcome {
   std::string reason;
   std::string checkpoint;      // the newest file; empty when a finished run was asked to go on
   std::string weights_sha256;  // of the final parameters
-  Vector parameters;
   std::vector<checkpoint::Row> history;
   std::string metric;  // "accuracy" or "rmse": what Row::test_metric is
 };

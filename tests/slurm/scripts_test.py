@@ -65,18 +65,14 @@ class Refused(batch.Jobs):
         wrong = {"folder": ["--data.shards", nowhere], "file": ["--data.shards", nowhere / "a.h5"],
                  "test": ["--data.test", nowhere / "test.h5"]}
 
-        def refused(name, words, launch):
-            job = self.job(name, *words, sbatch=["--ntasks=3"], FEDMPI_LAUNCH=launch)
-            job.wait()
-            return job, time.monotonic() - job.begun
-
-        for job, seconds in support.together([
-                lambda what=what, name=name: refused(f"{name}-{what}", wrong[what], batch.LAUNCHERS[name])
-                for what in wrong for name in batch.LAUNCHERS]):
-            with self.subTest(job.run.name):
-                self.assertIn(str(nowhere), self.diagnostics(job, support.BAD_DATA))
-                self.assertLess(seconds, 10)
-                self.assertFalse(job.run.exists())
+        for name, launch in batch.LAUNCHERS.items():
+            for what, words in wrong.items():
+                with self.subTest(what, launcher=name):
+                    job = self.job(f"{name}-{what}", *words, sbatch=["--ntasks=3"], FEDMPI_LAUNCH=launch)
+                    job.wait()
+                    self.assertLess(time.monotonic() - job.begun, 10)
+                    self.assertIn(str(nowhere), self.diagnostics(job, support.BAD_DATA))
+                    self.assertFalse(job.run.exists())
         file.unlink()
         job = self.job("gap", sbatch=["--ntasks=2"])
         self.assertIn("shard-00001.h5", self.diagnostics(job, support.BAD_DATA))

@@ -85,6 +85,10 @@ class RunDirectory(ElevenRounds):
         for ranks in (0, 3):
             refused = self.train("third", start, ranks, support.CANNOT_CREATE)
             self.assertRegex(refused.diagnostics[0], "third holds checkpoints later than round 8; choose")
+        self.train("begun", {**self.options, "stop.minutes": 1e-6}, code=support.STOPPED)
+        begun = next((self.folder / "begun").glob("checkpoint-*.h5"))
+        refused = self.train("third", {**self.options, "run.resume": begun}, code=support.CANNOT_CREATE)
+        self.assertRegex(refused.diagnostics[0], "third holds checkpoints later than round 0; choose")
         self.assertEqual(support.folder_digest(self.folder / "third"), before)
 
     def test_a_directory_that_goes_on_from_a_file_holds_its_state_at_once(self):

@@ -47,7 +47,7 @@ class CsvReader {
       found = c;
     }
     if (found == header_.size())
-      lines_.refuse(fmt::format("a column '{}'", name), quoted(fmt::format("{}", fmt::join(header_, ", "))));
+      lines_.refuse(fmt::format("a column '{}'", name), in_quotes(fmt::format("{}", fmt::join(header_, ", "))));
     return found;
   }
 
@@ -83,7 +83,8 @@ class CsvReader {
         break;
     }
     at = std::min(line.find_first_not_of(" \t", at + 1), line.size());
-    if (at < line.size() && line[at] != ',') lines_.refuse("a comma after a quoted field", quoted(line.substr(at, 1)));
+    if (at < line.size() && line[at] != ',')
+      lines_.refuse("a comma after a quoted field", in_quotes(line.substr(at, 1)));
     return at;
   }
 
@@ -119,7 +120,7 @@ std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOp
   while (reader.next()) {
     const std::string& label = reader[facts->label_column];
     const std::string expected = facts->labels.add(label);
-    if (!expected.empty()) reader.lines().refuse(expected, quoted(label));
+    if (!expected.empty()) reader.lines().refuse(expected, in_quotes(label));
     if (facts->client_column == kNoColumn) continue;
     const std::string& client = reader[facts->client_column];
     if (client.empty()) reader.lines().refuse("a client's name", "an empty field");
@@ -169,13 +170,13 @@ class CsvSource final : public Source {
     const std::optional<float> value = parse_float(reader_[column]);
     if (!value)
       reader_.lines().refuse(fmt::format("a finite number in column '{}'", facts_->header[column]),
-                             quoted(reader_[column]));
+                             in_quotes(reader_[column]));
     return *value;
   }
   std::int32_t label() const {
     const std::string& text = reader_[facts_->label_column];
     const std::optional<std::int32_t> label = facts_->labels.find(text);
-    if (!label) reader_.lines().refuse("a label that the training data has", quoted(text));
+    if (!label) reader_.lines().refuse("a label that the training data has", in_quotes(text));
     return *label;
   }
   std::uint64_t client() const {

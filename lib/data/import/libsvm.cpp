@@ -49,13 +49,13 @@ class LibsvmReader {
   Entry entry(std::string_view word) const {
     const std::size_t colon = std::min(word.find(':'), word.size());
     const std::optional<std::uint64_t> index = parse_count(word.substr(0, colon));
-    if (colon == word.size() || !index) lines_.refuse("INDEX:VALUE", quoted(word));
+    if (colon == word.size() || !index) lines_.refuse("INDEX:VALUE", in_quotes(word));
     if (*index == 0 || *index > kMostFeatures)
-      lines_.refuse(fmt::format("an index from 1 to {}", kMostFeatures), quoted(word));
+      lines_.refuse(fmt::format("an index from 1 to {}", kMostFeatures), in_quotes(word));
     if (!entries_.empty() && *index <= entries_.back().column + 1)
-      lines_.refuse(fmt::format("an index above {}", entries_.back().column + 1), quoted(word));
+      lines_.refuse(fmt::format("an index above {}", entries_.back().column + 1), in_quotes(word));
     const std::optional<float> value = parse_float(word.substr(colon + 1));
-    if (!value) lines_.refuse("a finite value", quoted(word));
+    if (!value) lines_.refuse("a finite value", in_quotes(word));
     return {static_cast<std::size_t>(*index - 1), *value};
   }
 
@@ -75,7 +75,7 @@ std::shared_ptr<const LibsvmFacts> learn_facts(const std::string& path, const Li
   LibsvmReader reader(path);
   while (reader.next()) {
     const std::string expected = facts->labels.add(reader.label());
-    if (!expected.empty()) reader.lines().refuse(expected, quoted(reader.label()));
+    if (!expected.empty()) reader.lines().refuse(expected, in_quotes(reader.label()));
     if (options.features == 0 && !reader.entries().empty())
       facts->features = std::max(facts->features, reader.entries().back().column + 1);
   }
@@ -115,11 +115,11 @@ class LibsvmSource final : public Source {
   void read_label(Example& example) {
     if (schema_.task == Task::classification) {
       const std::optional<std::int32_t> label = facts_->labels.find(reader_.label());
-      if (!label) reader_.lines().refuse("a label that the training data has", quoted(reader_.label()));
+      if (!label) reader_.lines().refuse("a label that the training data has", in_quotes(reader_.label()));
       example.label = *label;
     } else {
       const std::optional<float> value = parse_float(reader_.label());
-      if (!value) reader_.lines().refuse("a finite number as label", quoted(reader_.label()));
+      if (!value) reader_.lines().refuse("a finite number as label", in_quotes(reader_.label()));
       target_ = *value;
       example.target = {&target_, 1};
     }

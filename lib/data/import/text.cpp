@@ -98,7 +98,7 @@ std::optional<float> parse_float(std::string_view text) {
 
 std::optional<std::uint64_t> parse_count(std::string_view text) { return parse<std::uint64_t>(text); }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kMost = 60;
   return text.size() <= kMost ? fmt::format("'{}'", text) : fmt::format("'{}…'", text.substr(0, kMost));
 }

@@ -45,6 +45,6 @@ std::optional<float> parse_float(std::string_view text);  // within the range of
 std::optional<std::uint64_t> parse_count(std::string_view text);
 
 // `found` of an error message: quoted, and cut short when long.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace fedmpi::data
