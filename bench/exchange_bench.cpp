@@ -114,6 +114,29 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
       });
 }
 
+// The least that weights out and updates back can take in shared memory: each is read where it lies, and nothing else.
+void handover(benchmark::State& state, mpi::Communicator& comm) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  mpi::Cluster cluster(comm, true);
+  const mpi::Shared<float> weights(cluster, comm.is_root() ? d : 0), update(cluster, trains(comm) ? d : 0);
+  timed(
+      state, comm,
+      [&](float value) {
+        cluster.release();  // now rank 0 has read the last update
+        if (comm.is_root()) std::fill_n(weights.mine().begin(), d, value);
+        if (trains(comm)) std::fill_n(update.mine().begin(), d, value);
+      },
+      [&](float value) {
+        bool right = true;
+        cluster.release();
+        if (trains(comm)) right = read<float>(weights.of(0), value);
+        cluster.arrive();
+        for (int m = 1; comm.is_root() && m < cluster.members(); ++m)
+          right = read<float>(update.of(m), value) && right;
+        return right;
+      });
+}
+
 // MPI_Bcast of float32 weights and MPI_Reduce of as many updates of type T: of float32, or, which are the bytes of an
 // exact sum, of int64.
 template <class T>
@@ -160,6 +183,7 @@ int main(int argc, char** argv) {
       add("ours", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", true); });
       add("ours_by_mpi", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", false); });
       add("ours_float", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "float-mean", true); });
+      add("handover", handover);
       add("raw", raw<float>);
       add("raw_same_bytes", raw<std::int64_t>);
     }
