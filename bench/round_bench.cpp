@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,52 +40,55 @@ double reads() {
   return 0;
 }
 
-struct Moment {
-  checkpoint::Row row;
+// What this process has used so far. To find out takes as long as an empty round: done twice in a run.
+struct Usage {
   double cpu = cpu_seconds(), read = reads();
   std::chrono::steady_clock::time_point time = std::chrono::steady_clock::now();
 };
 
-double median(const std::vector<Moment>& moments, double checkpoint::Row::*part) {
+using Rows = std::vector<checkpoint::Row>;
+
+double median(const Rows& rows, double checkpoint::Row::*part) {
   std::vector<double> values;
-  for (const Moment& m : moments) values.push_back(m.row.*part);
+  for (const checkpoint::Row& row : rows) values.push_back(row.*part);
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
 }
 
-double total(const std::vector<Moment>& moments, double checkpoint::Row::*part) {
+double total(const Rows& rows, double checkpoint::Row::*part) {
   double sum = 0;
-  for (const Moment& m : moments) sum += m.row.*part;
+  for (const checkpoint::Row& row : rows) sum += row.*part;
   return sum;
 }
 
-void report(const std::vector<Moment>& all, double accuracy, double largest_peak) {
+// Of all rows, with what had been used after the round kWarm and after the last.
+constexpr std::uint64_t kWarm = 2;
+void report(const Rows& all, const Usage& first, const Usage& last, double largest_peak) {
   using checkpoint::Row;
-  const std::vector<Moment> moments(all.begin() + 3, all.end());  // rows 0, 1 and 2 warm up
-  const Moment &first = all[2], &last = all.back();
+  const Rows measured(all.begin() + kWarm + 1, all.end());
   const double wall = std::chrono::duration<double>(last.time - first.time).count();
-  const double rounds = static_cast<double>(moments.size());
+  const double rounds = static_cast<double>(measured.size());
   const double own_reads = [] {  // what asking costs
     const double before = reads();
     return reads() - before;
   }();
-  const double parts = total(moments, &Row::seconds_broadcast) + total(moments, &Row::seconds_train) +
-                       total(moments, &Row::seconds_exchange) + total(moments, &Row::seconds_server) +
-                       total(moments, &Row::seconds_evaluate) + total(moments, &Row::seconds_checkpoint);
+  const double parts = total(measured, &Row::seconds_broadcast) + total(measured, &Row::seconds_train) +
+                       total(measured, &Row::seconds_exchange) + total(measured, &Row::seconds_server) +
+                       total(measured, &Row::seconds_evaluate) + total(measured, &Row::seconds_checkpoint);
   const std::vector<std::pair<const char*, double>> figures = {
-      {"seconds", median(moments, &Row::seconds)},
-      {"broadcast", median(moments, &Row::seconds_broadcast)},
-      {"train", median(moments, &Row::seconds_train)},
-      {"exchange", median(moments, &Row::seconds_exchange)},
-      {"server", median(moments, &Row::seconds_server)},
-      {"evaluate", median(moments, &Row::seconds_evaluate)},
-      {"evaluate_share", total(moments, &Row::seconds_evaluate) / total(moments, &Row::seconds)},
-      {"parts_share", parts / total(moments, &Row::seconds)},
+      {"seconds", median(measured, &Row::seconds)},
+      {"broadcast", median(measured, &Row::seconds_broadcast)},
+      {"train", median(measured, &Row::seconds_train)},
+      {"exchange", median(measured, &Row::seconds_exchange)},
+      {"server", median(measured, &Row::seconds_server)},
+      {"evaluate", median(measured, &Row::seconds_evaluate)},
+      {"evaluate_share", total(measured, &Row::seconds_evaluate) / total(measured, &Row::seconds)},
+      {"parts_share", parts / total(measured, &Row::seconds)},
       {"cpu_share", (last.cpu - first.cpu) / wall},
-      {"reads", (last.read - first.read) / rounds - own_reads},
+      {"reads", (last.read - first.read - own_reads) / rounds},
       {"root_peak_bytes", bench::peak_resident()},
       {"peak_bytes", largest_peak},
-      {"accuracy", accuracy}};
+      {"accuracy", all.back().test_metric}};
   std::printf("{\"rounds\": %.0f", rounds);
   for (const auto& [name, value] : figures)
     if (value == value) std::printf(", \"%s\": %.6g", name, value);
@@ -102,17 +106,21 @@ int main(int argc, char** argv) {
   config.run.dir = directory;
   config.run.checkpoint_every = 0;
   config.eval.every = 0;
-  std::vector<Moment> moments;
+  Rows rows;
+  std::optional<Usage> first, last;
   try {
     config.apply({argv + 1, argv + argc});
-    moments.reserve(static_cast<std::size_t>(config.federation.rounds) + 1);
-    const federation::Outcome outcome = federation::train(
-        comm, config, {.plan = {}, .note = {}, .row = [&](const checkpoint::Row& row, const std::string&) {
-                         moments.push_back({row});
+    const std::uint64_t rounds = static_cast<std::uint64_t>(config.federation.rounds);
+    rows.reserve(rounds + 1);
+    federation::train(comm, config,
+                      {.plan = {}, .note = {}, .row = [&](const checkpoint::Row& row, const std::string&) {
+                         rows.push_back(row);
+                         if (row.round == kWarm) first.emplace();
+                         if (row.round == rounds) last.emplace();
                        }});
     double peak = bench::peak_resident();
     comm.all_max(std::span(&peak, 1));
-    if (comm.is_root() && moments.size() > 3) report(moments, outcome.history.back().test_metric, peak);
+    if (comm.is_root() && rounds > kWarm) report(rows, first.value(), last.value(), peak);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "round_bench: %s\n", error.what());
     session.abort(2);

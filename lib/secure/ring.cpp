@@ -1,6 +1,7 @@
 #include "secure/ring.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
@@ -20,11 +21,34 @@ bool fits(float largest, int exponent) {
 
 namespace {
 
-// The terms from `first` on, one at a time.
+// Conversions between double and 64-bit integers, of operations that compilers vectorise: AVX2 has no instruction for
+// them, and one at a time they take longer than all else in an exchange. A number plus a power of two has its integer
+// in the last bits. This file is compiled with -ffp-contract=off, since what is converted has been rounded to a double.
+constexpr std::int64_t bits(double x) { return std::bit_cast<std::int64_t>(x); }
+
+// x rounded to an integer, ties to even, for |x| ≤ 2^62.
+std::int64_t to_integer(double x) {
+  constexpr double kMultiples = 0x1.8p63, kUnits = 0x1.8p52;  // the last bits of such numbers are of 2^11, and of 1
+  const double high = (x + kMultiples) - kMultiples, low = x - high;
+  return ((bits(high * 0x1p-11 + kUnits) - bits(kUnits)) << 11) + (bits(low + kUnits) - bits(kUnits));
+}
+
+// The double nearest to x.
+double to_double(std::int64_t x) {
+#if defined(__AVX512DQ__)
+  return static_cast<double>(x);
+#else
+  const double high = std::bit_cast<double>((((x >> 32) ^ 0x80000000) & 0xffffffff) | bits(0x1p84));
+  const double low = std::bit_cast<double>((x & 0xffffffff) | bits(0x1p52));
+  return (high - (0x1p84 + 0x1p63 + 0x1p52)) + low;
+#endif
+}
+
+// The terms from `first` on.
 template <Encode how>
 void encode_from(std::size_t first, std::span<const float> values, double factor, std::int64_t* sum) {
   for (std::size_t j = first; j < values.size(); ++j) {
-    const auto term = static_cast<std::int64_t>(std::rint(static_cast<double>(values[j]) * factor));
+    const std::int64_t term = to_integer(static_cast<double>(values[j]) * factor);
     sum[j] = how == Encode::set ? term : sum[j] + term;
   }
 }
@@ -32,7 +56,7 @@ void encode_from(std::size_t first, std::span<const float> values, double factor
 template <Encode how>
 void encode_all(std::span<const float> values, double factor, std::int64_t* sum) {
   std::size_t j = 0;
-#if defined(__AVX512F__) && defined(__AVX512DQ__)  // compilers do not vectorise rounding to a 64-bit integer
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
   for (const __m512d factors = _mm512_set1_pd(factor); j + 8 <= values.size(); j += 8) {
     const __m512d products = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(values.data() + j)), factors);
     __m512i terms = _mm512_cvt_roundpd_epi64(products, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -62,7 +86,7 @@ void add(std::span<const std::int64_t> part, std::span<std::int64_t> sum, Encode
 
 void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<float> values) {
   const double scale = std::ldexp(factor, -exponent);
-  for (std::size_t j = 0; j < values.size(); ++j) values[j] = static_cast<float>(static_cast<double>(sum[j]) * scale);
+  for (std::size_t j = 0; j < values.size(); ++j) values[j] = static_cast<float>(to_double(sum[j]) * scale);
 }
 
 }  // namespace fedmpi::secure

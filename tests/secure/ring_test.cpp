@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/magnitude.hpp"
@@ -156,6 +157,52 @@ TEST(RingScale, HoldsTheWholeRangeOfFloat32) {
     decode(sum, 1.0, exponent_for(x), back);
     EXPECT_EQ(back, update);
   }
+}
+
+// Of a number of elements that no vector unit divides, and with weights of 53 bits: first rounded to a double, then to
+// the nearest integer, ties to even.
+TEST(RingConversions, AreThoseOfTheProcessorAtEverySize) {
+  constexpr std::size_t kSize = 1003;
+  Stream stream(7, Purpose::generate);
+  std::size_t ties = 0;
+  for (int exponent = 0; exponent <= 62; ++exponent) {
+    for (const double weight : {1.0, 0.5, 1.0 / 3, 1 - stream.uniform()}) {
+      Vector values(kSize);
+      for (float& x : values) x = static_cast<float>(2 * stream.uniform() - 1);
+      values[0] = 1.0F;
+      values[1] = -1.0F;
+      for (std::size_t j = 2; j < 200; ++j)  // halves
+        values[j] = std::ldexp(static_cast<float>(stream.below(4096)) - 2048, -exponent - 1);
+      std::vector<std::int64_t> sum(kSize);
+      encode(values, weight, exponent, sum, Encode::set);
+      Vector back(kSize);
+      decode(sum, weight, exponent, back);
+      for (std::size_t j = 0; j < kSize; ++j) {
+        volatile double product = double{values[j]} * std::ldexp(weight, exponent);
+        if (product != std::rint(product) && 2 * product == std::rint(2 * product)) ++ties;
+        ASSERT_EQ(sum[j], std::llrint(product)) << values[j] << " · " << weight << " · 2^" << exponent;
+        ASSERT_EQ(back[j], static_cast<float>(static_cast<double>(sum[j]) * std::ldexp(weight, -exponent)));
+      }
+      std::vector<std::int64_t> twice = sum;
+      encode(values, weight, exponent, twice, Encode::add);
+      for (std::size_t j = 0; j < kSize; ++j) ASSERT_EQ(twice[j], 2 * sum[j]);
+    }
+  }
+  EXPECT_GT(ties, 5000U);
+}
+
+TEST(RingDecode, RoundsEverySumOnce) {
+  std::vector<std::int64_t> sum = {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
+                                   -1};
+  Stream stream(8, Purpose::generate);
+  for (int shift = 0; shift < 64; ++shift)
+    for (int i = 0; i < 100; ++i)
+      sum.push_back(static_cast<std::int64_t>((std::uint64_t{stream.bits()} << 32 | stream.bits()) << shift >> shift));
+  for (std::size_t j = sum.size(); j-- > 0;) sum.push_back(-(sum[j] + 1));
+  Vector values(sum.size());
+  decode(sum, 1.0 / 3, 3, values);
+  for (std::size_t j = 0; j < sum.size(); ++j)
+    ASSERT_EQ(values[j], static_cast<float>(static_cast<double>(sum[j]) * (1.0 / 24))) << sum[j];
 }
 
 TEST(RingDecode, ScalesByItsFactor) {
