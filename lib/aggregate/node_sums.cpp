@@ -8,7 +8,7 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-constexpr std::size_t kSlice = std::size_t{1} << 15;  // fewer coordinates are not worth waking another rank for
+constexpr std::size_t kSlice = std::size_t{1} << 11;  // fewer coordinates are not worth waking another rank for
 constexpr std::size_t kSums = std::size_t{1} << 24;   // bytes of a rank's sums, if there is to be more than one
 
 }  // namespace

@@ -131,7 +131,7 @@ class Kills(support.WholeRun):
                     with contextlib.suppress(ProcessLookupError):  # the launcher is faster, once one has ended
                         os.kill(pid, signal.SIGTERM)
                 while set(victims) & set(started.ranks()):
-                    self.assertLess(time.monotonic() - begun, support.SLOWER)
+                    self.assertLess(time.monotonic() - begun, 3 * support.SLOWER)  # MPI alone took 5
                     time.sleep(0.005)
                 self.assert_gone(started)
                 started.wait()
