@@ -131,8 +131,7 @@ void handover(benchmark::State& state, mpi::Communicator& comm) {
         cluster.release();
         if (trains(comm)) right = read<float>(weights.of(0), value);
         cluster.arrive();
-        for (int m = 1; comm.is_root() && m < cluster.members(); ++m)
-          right = read<float>(update.of(m), value) && right;
+        for (int m = 1; comm.is_root() && m < cluster.members(); ++m) right = read<float>(update.of(m), value) && right;
         return right;
       });
 }
