@@ -50,8 +50,8 @@ double to_double(std::int64_t x) {
 }
 
 bool are_small(std::span<const std::int64_t> values) {
-  std::int64_t outside = 0;
-  for (const std::int64_t x : values) outside |= x + (std::int64_t{1} << 51);
+  std::uint64_t outside = 0;
+  for (const std::int64_t x : values) outside |= static_cast<std::uint64_t>(x) + (std::uint64_t{1} << 51);
   return outside >> 52 == 0;
 }
 

@@ -183,6 +183,7 @@ TEST(RingConversions, AreThoseOfTheProcessorAtEverySize) {
         ASSERT_EQ(sum[j], std::llrint(product)) << values[j] << " · " << weight << " · 2^" << exponent;
         ASSERT_EQ(back[j], static_cast<float>(static_cast<double>(sum[j]) * std::ldexp(weight, -exponent)));
       }
+      if (exponent == 62) continue;  // of which there is no room for two
       std::vector<std::int64_t> twice = sum;
       encode(values, weight, exponent, twice, Encode::add);
       for (std::size_t j = 0; j < kSize; ++j) ASSERT_EQ(twice[j], 2 * sum[j]);
