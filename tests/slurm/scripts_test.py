@@ -122,6 +122,16 @@ class Watched(batch.Jobs):
         self.hurry("run")
         self.assertIn("all 100 rounds done", job.ended())
 
+    def test_a_launcher_that_does_not_end_is_not_waited_for(self):
+        launcher = self.folder / "launcher"
+        launcher.write_text('#!/bin/sh\nmpirun "$@"\nexec sleep 1000\n')
+        launcher.chmod(0o755)
+        jobs = {code: self.job(f"run-{code}", *words, sbatch=["--ntasks=3"], FEDMPI_LAUNCH=launcher)
+                for code, words in ((support.DONE, []), (support.BAD_DATA, ["--data.shards", self.folder / "nowhere"]))}
+        for code, job in jobs.items():
+            self.assertIn("rank 0 has ended, but", job.ended(code))
+        self.assertIn("all 20 rounds done", jobs[support.DONE].text())
+
 
 class Logs(batch.Jobs):
     def test_a_line_per_round_nothing_but_text_and_a_summary(self):
