@@ -2,33 +2,22 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <exception>
-#include <fstream>
 
 #include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
+#include "mpi/exit_file.hpp"
 #include "mpi/session.hpp"
 #include "progress.hpp"
 
 namespace fedmpi::app {
-
-namespace {
-
-// For scripts: a launcher that is to live with dead ranks does not pass exit codes on.
-void leave_exit_code(int rank, int code) {
-  const char* file = std::getenv("FEDMPI_EXIT_FILE");
-  if (rank == 0 && file != nullptr) std::ofstream(file) << code << '\n';
-}
-
-}  // namespace
 
 int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicator&)>& command) {
   hdf5::start_probing();
   mpi::Session session(argc, argv);
   const int rank = session.world().rank();
   const auto leaving_with = [rank](int code) {
-    leave_exit_code(rank, code);
+    mpi::leave_exit_code(rank, code);
     return code;
   };
   try {

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "mpi/exit_file.hpp"
 
 namespace fedmpi::mpi {
 
@@ -94,7 +95,10 @@ void Lifeline::watch() {
       if (sockets[i].fd < 0 || sockets[i].revents == 0) continue;
       bool broken = false;
       const auto said = received<unsigned char>(sockets[i].fd, broken);
-      if (said && said != kGoodbye) std::_Exit(*said);
+      if (said && said != kGoodbye) {
+        leave_exit_code(rank_, *said);
+        std::_Exit(*said);
+      }
       if (said || broken) sockets[i].fd = -1;  // poll() passes over it
       if (!broken) continue;
       if (!first_lost) first_lost = Clock::now();
@@ -112,6 +116,7 @@ void Lifeline::end() const {
   // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
   signal(SIGALRM, [](int) { std::_Exit(kStopped); });
   alarm(1);
+  leave_exit_code(rank_, kStopped);
   const std::string text = fmt::format(
       "fedmpi: rank {}: lost the connection to {}: process, node or network is gone; the last checkpoint is intact\n",
       rank_, fmt::join(names, ", "));

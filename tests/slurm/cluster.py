@@ -16,7 +16,8 @@ import time
 import unittest
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
-START = 20  # seconds until every node has to be idle
+START = 60  # seconds until every node has to be idle
+GRACE = 20  # seconds that a job has which is preempted by one of the partition `urgent`
 
 
 def missing():
@@ -172,7 +173,10 @@ ReturnToService=2
 KillWait=2
 MpiDefault=none
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerNode={memory // 4}
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerNode={memory // 4} GraceTime={GRACE}
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerNode={memory // 4} PriorityTier=2
 """)
 
     def _on_host(self, name, *command):
@@ -231,7 +235,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerNode
         deadline = time.monotonic() + START
         while not condition():
             if time.monotonic() > deadline or any(d.poll() is not None for d in self.daemons):
-                raise unittest.SkipTest(f"no Slurm: {complaint}\n{self.logs()}")
+                raise AssertionError(f"no Slurm: {complaint}\n{self.logs()}")
             time.sleep(0.1)
 
     def logs(self):

@@ -112,7 +112,7 @@ class Nodes(batch.Jobs):
         job = self.staged("run")
         self.assertEqual(job.sha256(), expected)
         config = (job.run / "config.ini").read_text()
-        self.assertIn(f"shards = {batch.slurm.local}/fedmpi-{job.number}\n", config)
+        self.assertIn(f"shards = {batch.slurm.local}/fedmpi-{job.number}-0\n", config)
         self.assertEqual(self.folders(job), [])
         refused = self.job("refused", FEDMPI_STAGE=self.folder / "nowhere", FEDMPI_LOCAL=batch.slurm.local)
         self.assertIn("FEDMPI_STAGE", refused.ended(support.USAGE))

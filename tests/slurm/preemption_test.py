@@ -14,7 +14,7 @@ setUpModule = batch.start_slurm
 
 
 class Disturbed(batch.Jobs):
-    ROUNDS = 3000
+    ROUNDS = int(3000 / support.SLOWER)
 
     def disturb(self, launcher, warning):
         """A job that is preempted, queued again, and comes to its time limit; Slurm warns it so many seconds before."""
@@ -51,6 +51,23 @@ class Disturbed(batch.Jobs):
                 self.assertGreaterEqual(int(batch.slurm.show(job.number)["Restarts"]), 3)
                 self.assert_whole_history(job, self.ROUNDS)
 
+    def test_a_more_urgent_job(self):
+        """Slurm then sends SIGTERM to the ranks, and queues the job again once its grace time is over."""
+        self.configure(200, **{"run.checkpoint-every": 1})
+        expected = self.undisturbed()
+        for name, launch in batch.LAUNCHERS.items():
+            with self.subTest(name):
+                job = self.job(name, sbatch=["--ntasks=3"], FEDMPI=self.slowly(name), FEDMPI_LAUNCH=launch)
+                job.until_started(1, rounds=4)
+                urgent = batch.slurm.submit("--partition=urgent", f"--nodes={len(batch.slurm.nodes)}", "--exclusive",
+                                            "--output=/dev/null", "--wrap=sleep 1")
+                batch.slurm.wait(urgent)
+                job.until(lambda: job.text().count("train.sbatch: job ") == 2, "no second start", 100)
+                self.hurry(name)
+                self.assertEqual(job.sha256(), expected)
+                self.assertGreaterEqual(int(re.search(r"going on after round (\d+)", job.text())[1]), 2)  # of 3 and more
+                self.assert_whole_history(job, 200)
+
     def test_a_signal_to_the_ranks_alone(self):
         self.configure(self.ROUNDS)
         job = self.job("run", sbatch=["--ntasks=3"], FEDMPI_LAUNCH=batch.LAUNCHERS["srun"], FEDMPI_RESTARTS=0,
@@ -70,7 +87,7 @@ class Disturbed(batch.Jobs):
                 job.until(lambda: job.rounds() > 0, "no round")
                 ranks = job.ranks()
                 self.assertEqual(len(ranks), 3)
-                os.kill(max(ranks), signal.SIGKILL)
+                os.kill({"srun": min, "mpirun": max}[name](ranks), signal.SIGKILL)
                 killed = time.monotonic()
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - killed, 10)
@@ -104,6 +121,16 @@ class Disturbed(batch.Jobs):
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
+
+    def test_a_launcher_that_lives_with_dead_ranks_goes_on_without_one(self):
+        self.configure(200, **{"federation.survive": "on", "federation.deadline": 5})
+        job = self.job("run", sbatch=["--ntasks=4"], FEDMPI_LAUNCH=" ".join(["mpirun", *recovering()]),
+                       FEDMPI=self.slowly("run"))
+        job.until_started(1, rounds=4)
+        os.kill(max(job.ranks()), signal.SIGKILL)
+        self.hurry("run")
+        self.assertIn("all 200 rounds done", job.ended())
+        self.assertRegex(job.text(), "rank [1-3] did not answer in round")
 
     def test_of_an_array_the_task_that_was_warned_is_queued_again(self):
         """Also the task whose number is that of the whole array; and in a folder whose name has a blank."""

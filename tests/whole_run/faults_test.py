@@ -1,11 +1,16 @@
 """Shards that are wrong: every rank leaves with exit code 65 within seconds, one line says which rank found what in
 which file and dataset, and no output is left. Each fault is tried alone and on 3 ranks."""
 
+import os
+import unittest
+
 import h5py
 import numpy as np
 
 import support
 from faults import CLASSES, ROWS, SIZES, WIDTH, Faults, attribute, cut, edit, flip_bit, put, remove, replace
+
+LIBRARY = os.environ.get("FEDMPI_FAIL_IO", "")  # none where the program is built with a sanitizer
 
 
 class Structure(Faults):
@@ -137,6 +142,40 @@ class Hostile(Faults):
             "labels": (external("labels", (ROWS,), "i4"), "/labels: .*external"),
             "offsets": (external("clients/offsets", (4,), "u8"), "/clients/offsets: .*external"),
         })
+
+    @unittest.skipUnless(LIBRARY, "a sanitizer has to be loaded before all other libraries")
+    def test_what_a_file_points_at_is_never_opened(self):
+        """Nor is a plugin looked for, for a filter that is not there."""
+        secret, plugins = self.folder / "secret" / "data", self.folder / "secret" / "plugins"
+        plugins.mkdir(parents=True)
+        secret.write_bytes((self.whole / "shards/shard-1.h5").read_bytes())
+
+        def virtual(f):
+            layout = h5py.VirtualLayout((ROWS,), "i4")
+            layout[:] = h5py.VirtualSource(str(secret), "labels", (ROWS,))
+            del f["labels"]
+            f.create_virtual_dataset("labels", layout)
+
+        def linked(f):
+            del f["labels"]
+            f["labels"] = h5py.ExternalLink(str(secret), "labels")
+
+        damages = (virtual, linked, replace("labels", shape=(ROWS,), dtype="i4", external=[(str(secret), 0, 4 * ROWS)]),
+                   replace("labels", np.zeros(ROWS, "i4"), chunks=True, compression="lzf"))
+        log = self.folder / "operations"
+        for number, damage in enumerate(damages):
+            with self.subTest(number=number):
+                self.write_shards()
+                (edit(damage) if damage in (virtual, linked) else damage)(self.whole / "shards/shard-1.h5")
+                log.unlink(missing_ok=True)
+                environment = {"LD_PRELOAD": LIBRARY, "FEDMPI_IO_FOLDER": self.folder, "FEDMPI_IO_LOG": log,
+                               "HDF5_PLUGIN_PATH": plugins}
+                words = support.words_of({**self.options(self.whole), "run.dir": self.folder / "run"})
+                ended = support.Started("train", *words,
+                                        wrapper=["env", *(f"{k}={v}" for k, v in environment.items())]).wait()
+                self.assertEqual(ended.code, support.BAD_DATA, str(ended))
+                self.assertIn("shard-1.h5", log.read_text())
+                self.assertNotIn("secret", log.read_text())
 
     def test_shape_bombs(self):
         def bomb(shape, **how):

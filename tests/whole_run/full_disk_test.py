@@ -78,6 +78,15 @@ class FullDisk(support.WholeRun):
         self.assertEqual(ended.code, support.DONE, str(ended))
         self.assertIn("trying again after the next round", ended.err)
 
+    @unittest.skipUnless(LIBRARY, "a sanitizer has to be loaded before all other libraries")
+    def test_from_the_start_on_is_refused_before_the_first_round(self):
+        for ranks, how in ((0, "full"), (3, "full"), (0, "EDQUOT")):
+            with self.subTest(ranks=ranks, how=how):
+                ended = self.start(f"run-{ranks}-{how}", ranks, 1, how=how)
+                self.assertEqual(ended.code, support.CANNOT_CREATE, str(ended))
+                self.assertIn("run.dir: ", ended.diagnostics[0])
+                self.assertNotIn("round ", ended.err)
+
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
         cases = {"/proc/fedmpi": " cannot be created", "/sys/kernel": "/.lock cannot be written",

@@ -14,6 +14,8 @@ EVERY = 5  # rounds between checkpoints
 
 
 class Kills(support.WholeRun):
+    locked_up = 0
+
     def setUp(self):
         super().setUp()
         self.shards = self.shard("synthetic:0.5,0.5", clients=12, holdout=0.2, files=3)
@@ -41,6 +43,11 @@ class Kills(support.WholeRun):
         names = (self.folder / run).glob("checkpoint-*.h5")
         return max([int(path.stem.split("-")[1]) for path in names], default=0)
 
+    def assert_gone(self, started, lock_ups=1):
+        """In time; a test may meet so many launchers that lock themselves up."""
+        self.locked_up += not self.gone_in_time(started)
+        self.assertLessEqual(self.locked_up, lock_ups)
+
     def assert_little_lost(self, run):
         self.assertLessEqual(self.rows(run) - self.saved(run), EVERY, "rounds lost")
 
@@ -55,7 +62,7 @@ class Kills(support.WholeRun):
         seed = int(os.environ.get("FEDMPI_SEED", "1"))
         draw = random.Random(seed)
         reference = self.undisturbed()
-        done = chains = locked_up = 0
+        done = chains = 0
         while done < kills:
             run, finished = f"run-{chains}", False
             chains += 1
@@ -70,7 +77,7 @@ class Kills(support.WholeRun):
                 if killed is not None and not started.kill_one(killed):
                     killed = None  # it had just ended
                 if killed is not None:
-                    locked_up += not self.gone_in_time(started)
+                    self.assert_gone(started, 1 + kills // 10)
                     done += 1
                     if done % 50 == 0:
                         print(f"{done} of {kills} kills", flush=True)
@@ -86,8 +93,7 @@ class Kills(support.WholeRun):
                         self.assertNotEqual(killed, None)
                     self.assert_little_lost(run)
                     self.assertNotRegex(ended.err, "(?m)^(note|fedmpi): .*expected")  # a checkpoint that is not whole
-        print(f"{done} kills in {chains} runs, seed {seed}; mpirun locked itself up {locked_up} times")
-        self.assertLessEqual(locked_up, 1 + kills // 10)
+        print(f"{done} kills in {chains} runs, seed {seed}; mpirun locked itself up {self.locked_up} times")
 
     def test_of_each_rank(self):
         for ranks, victim, rows in ((0, 0, 7), (3, 0, 11), (3, 1, 2), (4, 3, 19)):
@@ -96,7 +102,7 @@ class Kills(support.WholeRun):
                 started = self.start(run, ranks)
                 self.wait_for_round(run, rows)
                 started.kill_one(started.ranks()[victim])
-                self.gone_in_time(started)
+                self.assert_gone(started)
                 self.assertNotEqual(started.wait().code, support.DONE)
                 self.assert_little_lost(run)
         for ranks, victim, _ in ((0, 0, 0), (3, 0, 0), (3, 1, 0), (4, 3, 0)):
@@ -104,7 +110,9 @@ class Kills(support.WholeRun):
             self.assertEqual(ended.sha256, self.undisturbed())
 
     def test_terminated(self):
-        """SIGTERM to the processes of the job, as a cluster's manager sends it."""
+        """SIGTERM to the processes of the job, as a cluster's manager sends it: they are gone within 1 s, or where other
+        tests keep the machine busy within 3 (MPI by itself takes 5)."""
+        took = []
         for ranks, rows in ((0, 3), (0, 12), (3, 6), (4, 14)):
             with self.subTest(ranks=ranks, rows=rows):
                 run = f"run-{ranks}-{rows}"
@@ -116,20 +124,22 @@ class Kills(support.WholeRun):
                     with contextlib.suppress(ProcessLookupError):  # the launcher is faster, once one has ended
                         os.kill(pid, signal.SIGTERM)
                 while set(victims) & set(started.ranks()):
-                    self.assertLess(time.monotonic() - begun, 3 * support.SLOWER)  # MPI alone took 5
+                    self.assertLess(time.monotonic() - begun, 3 * support.SLOWER)
                     time.sleep(0.005)
-                self.gone_in_time(started)
+                took.append(time.monotonic() - begun)
+                self.assert_gone(started)
                 started.wait()
                 self.assert_little_lost(run)
                 ended = self.train(run, self.options, (ranks + 3) % 5, timeout=2 * support.TIMEOUT)
                 self.assertEqual(ended.sha256, self.undisturbed())
+        self.assertLess(sorted(took)[len(took) // 2], 1 * support.SLOWER)
 
     def test_terminated_by_the_launcher(self):
         """SIGTERM to mpirun, which tells its ranks after a second and kills them after another."""
         started = self.start("run", 3)
         self.wait_for_round("run", 6)
         started.signal(signal.SIGTERM)
-        self.gone_in_time(started)
+        self.assert_gone(started)
         self.assertNotEqual(started.wait().code, support.DONE)
         self.assert_little_lost("run")
         self.assertEqual(self.train("run", self.options, 2, timeout=2 * support.TIMEOUT).sha256, self.undisturbed())

@@ -105,19 +105,21 @@ class BadUpdates(Faults):
                     "client.lr": lr, "client.epochs": 3, "federation.rounds": 20, "model.kind": model})
                 self.assert_named(ended, r"shard-\d-client-\d")
 
-    def make_one_client_bad(self):
+    def make_one_client_bad(self, shard=1, client=1):
         """Gives it features so large that the gradient of a squared error overflows float32."""
-        put("features", slice(20, 80), 1e30)(self.whole / VICTIM)
+        first = sum(SIZES[:client])
+        put("features", slice(first, first + SIZES[client]), 1e30)(self.whole / f"shards/shard-{shard}.h5")
         return {"federation.cohort": 9, "client.algorithm": "fedsgd", "client.lr": 0.1, "model.kind": "mlp",
                 "model.hidden": "5", "model.loss": "squared", "federation.rounds": 4, "data.test": ""}
 
     def test_are_traced_to_the_client(self):
-        more = self.make_one_client_bad()
-        for ranks in (0, 2, 3):
+        for ranks, shard, client in ((0, 0, 0), (2, 1, 1), (3, 2, 2)):
             with self.subTest(ranks=ranks):
+                self.write_shards()
+                more = self.make_one_client_bad(shard, client)
                 ended = self.run_on_whole("run", ranks, support.BAD_DATA, **more)
                 self.assertIn("1 such client", ended.diagnostics[0])
-                self.assert_named(ended, "shard-1-client-1")
+                self.assert_named(ended, f"shard-{shard}-client-{client}")
 
     def test_can_be_dropped(self):
         more = {**self.make_one_client_bad(), "federation.bad-update": "drop"}

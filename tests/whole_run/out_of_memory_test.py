@@ -114,10 +114,10 @@ class OutOfMemory(support.WholeRun):
 
     def limit(self, run, rank, kibibytes):
         """Takes a rank into the group once it has so much."""
-        while len(run.ranks()) < self.RANKS:
+        while len(ranks := run.ranks()) < self.RANKS:
             if run.process.poll() is not None:
                 return
-        victim = run.ranks()[rank]
+        victim = ranks[rank]
         while memory(victim) < kibibytes:
             if run.process.poll() is not None:
                 return

@@ -252,11 +252,17 @@ class GoingOnWithSomethingElse(ElevenRounds):
                 self.assertIn("8 clients", self.refused(support.BAD_DATA, ranks, **{"data.shards": fewer}))
 
     def test_other_examples_of_the_same_clients_are_refused(self):
-        other = self.folder / "other" / "shard-00000.h5"
         x, y, clients = support.read_shard(self.shards / "shard-00000.h5")
         sizes = [c.stop - c.start for c in clients]
-        support.write_shard(other, x[::-1].astype("f4"), y, sizes, classes=10)
-        self.refused(support.BAD_DATA, **{"data.shards": other})
+        another_value, another_label = x.copy(), y.copy()
+        another_value[-1, 0] += 1
+        another_label[0] = (y[0] + 1) % 10
+        for ranks, (features, labels) in enumerate(((x[::-1], y), (another_value, y), (x, another_label))):
+            with self.subTest(ranks=ranks):
+                other = self.folder / f"other-{ranks}" / "shard-00000.h5"
+                support.write_shard(other, features.astype("f4"), labels, sizes, classes=10)
+                line = self.refused(support.BAD_DATA, ranks, **{"data.shards": other})
+                self.assertRegex(line, "run.resume: expected the data of the checkpoint .*, found other contents")
 
     def test_the_same_clients_in_other_files_are_not(self):
         apart = self.shard("synthetic:0.5,0.5", "apart", clients=8, files="client")

@@ -39,7 +39,7 @@ struct Result {
   float* column(std::size_t j) const { return data + j * step; }
 };
 
-std::size_t pieces(std::size_t n, std::size_t most) { return (n + most - 1) / most; }
+constexpr std::size_t pieces(std::size_t n, std::size_t most) { return (n + most - 1) / most; }
 
 // n things in as few pieces of at most `most` as possible, equal or one apart, since a narrow last piece would leave
 // the arithmetic units waiting. Calls each(first, count, width) for `count` pieces of that width from `first` on.
@@ -176,35 +176,61 @@ void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns 
 
 // ---- Products of two matrices that are contiguous along the sum: dot products, summed across registers at the end.
 
-constexpr std::size_t kDots = 4, kExamples = kManyRegisters ? 6 : 2;  // four sums across registers are made at once
+// As many sums at a time as hide the time that one takes, and the operand of which a tile has less stays in registers.
+struct Tile {
+  std::size_t rows, columns;
+};
+constexpr Tile kMost = kManyRegisters ? Tile{4, 6} : Tile{6, 3};
+constexpr Tile tile_for(std::size_t columns) {
+  return kManyRegisters ? kMost : columns % kMost.columns == 0 ? Tile{4, 3} : Tile{6, 2};
+}
 
 // c (rows × columns) = start + aᵀ (rows × depth) · b (depth × columns)
 template <std::size_t rows, std::size_t columns>
 [[gnu::always_inline]] inline void dot_tile(std::size_t depth, Columns a, Columns b, Columns start, Result c) {
-  Pack sum[kDots][columns];
+  constexpr std::size_t kSums = 4, filled = pieces(rows, kSums) * kSums;  // so many across registers are made at once
+  Pack sum[filled][columns];
 #pragma GCC unroll 8
   for (std::size_t j = 0; j < columns; ++j)
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kDots; ++i) sum[i][j] = Pack::all(0.0F);
-  const auto step = [&](auto load) __attribute__((always_inline)) {
-    Pack left[rows];
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < rows; ++i) left[i] = load(a.column(i));
 #pragma GCC unroll 8
-    for (std::size_t j = 0; j < columns; ++j) {
-      Pack right = load(b.column(j));
-      right.keep();
+    for (std::size_t i = 0; i < filled; ++i) sum[i][j] = Pack::all(0.0F);
+  const auto step = [&](auto load) __attribute__((always_inline)) {
+    if constexpr (kManyRegisters) {
+      Pack left[rows];
 #pragma GCC unroll 4
-      for (std::size_t i = 0; i < rows; ++i) sum[i][j].add_product(left[i], right);
+      for (std::size_t i = 0; i < rows; ++i) left[i] = load(a.column(i));
+#pragma GCC unroll 8
+      for (std::size_t j = 0; j < columns; ++j) {
+        Pack right = load(b.column(j));
+        right.keep();
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < rows; ++i) sum[i][j].add_product(left[i], right);
+      }
+    } else {
+      Pack right[columns];
+#pragma GCC unroll 4
+      for (std::size_t j = 0; j < columns; ++j) {
+        right[j] = load(b.column(j));
+        right[j].keep();
+      }
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < rows; ++i) {
+        Pack left = load(a.column(i));
+        left.keep();
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < columns; ++j) sum[i][j].add_product(left, right[j]);
+      }
     }
   };
   std::size_t k = 0;
   for (; k + Pack::lanes <= depth; k += Pack::lanes) step([k](const float* p) { return Pack::load(p + k); });
   if (k < depth) step([k, depth](const float* p) { return Pack::load(p + k, depth - k); });
 #pragma GCC unroll 8
-  for (std::size_t j = 0; j < columns; ++j) {
-    Pack::add_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j], start.column(j), c.column(j), rows);
-  }
+  for (std::size_t j = 0; j < columns; ++j)
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < rows; i += kSums)
+      Pack::add_sums(sum[i][j], sum[i + 1][j], sum[i + 2][j], sum[i + 3][j], start.column(j) + i, c.column(j) + i,
+                     std::min(kSums, rows - i));
 }
 
 // The same for `tiles` groups of `columns` columns one after the other.
@@ -222,25 +248,27 @@ using DotTiles = void (*)(std::size_t, std::size_t, Columns, Columns, Columns, R
 
 template <std::size_t... i>
 constexpr std::array<DotTiles, sizeof...(i)> dots_by_shape(std::index_sequence<i...>) {
-  return {dot_tiles<i / kExamples + 1, i % kExamples + 1>...};
+  return {dot_tiles<i / kMost.columns + 1, i % kMost.columns + 1>...};
 }
 
 // c (rows × columns) = start + aᵀ (rows × depth) · b (depth × columns)
 void multiply_transposed(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Columns b, Columns start,
                          Result c) {
-  static constexpr auto kByShape = dots_by_shape(std::make_index_sequence<kDots * kExamples>());
+  static constexpr auto kByShape = dots_by_shape(std::make_index_sequence<kMost.rows * kMost.columns>());
   constexpr std::size_t kDepth = 1024, kBlock = 30;  // a block of b that stays in the cache while all of a streams by
   for (std::size_t k = 0; k < depth; k += kDepth) {
     const Columns from = k == 0 ? start : Columns{c.data, c.step};
-    for (std::size_t first = 0; first < columns; first += kBlock)
-      for (std::size_t i = 0; i < rows; i += kDots)
-        in_pieces(std::min(kBlock, columns - first), kExamples,
-                  [&](std::size_t offset, std::size_t tiles, std::size_t width) {
-                    const std::size_t j = first + offset;
-                    kByShape[(std::min(kDots, rows - i) - 1) * kExamples + width - 1](
-                        tiles, std::min(kDepth, depth - k), {a.column(i) + k, a.step}, {b.column(j) + k, b.step},
-                        {from.column(j) + i, from.step}, {c.column(j) + i, c.step});
-                  });
+    for (std::size_t first = 0; first < columns; first += kBlock) {
+      const std::size_t block = std::min(kBlock, columns - first);
+      const Tile tile = tile_for(block);
+      for (std::size_t i = 0; i < rows; i += tile.rows)
+        in_pieces(block, tile.columns, [&](std::size_t offset, std::size_t tiles, std::size_t width) {
+          const std::size_t j = first + offset;
+          kByShape[(std::min(tile.rows, rows - i) - 1) * kMost.columns + width - 1](
+              tiles, std::min(kDepth, depth - k), {a.column(i) + k, a.step}, {b.column(j) + k, b.step},
+              {from.column(j) + i, from.step}, {c.column(j) + i, c.step});
+        });
+    }
   }
 }
 
