@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
 
 #include "model/kernels/simd.hpp"
@@ -162,13 +163,16 @@ template <class Elements>
 void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Elements b, const Destination& to) {
   static constexpr auto kInPlace = multiply_by_columns<Elements, true>(std::make_index_sequence<kColumns>());
   static constexpr auto kElsewhere = multiply_by_columns<Elements, false>(std::make_index_sequence<kColumns>());
-  constexpr std::size_t kDepth = 128;  // a block of a that stays in the cache while all tiles go over it
-  for (std::size_t k = 0; k < depth; k += kDepth) {
+  // A block of a that stays in the cache while all tiles go over it. By row, the elements of b that a tile needs lie
+  // far apart, and where the distance is a power of two few of them find room in the first cache together.
+  constexpr std::size_t kDepth = std::is_same_v<Elements, ElementsByRow> ? 32 : 128;
+  const std::size_t step = pieces(depth, std::max<std::size_t>(1, pieces(depth, kDepth)));
+  for (std::size_t k = 0; k < depth; k += step) {
     const Destination block{k == 0 ? to.from : Columns{to.c.data, to.c.step},
-                            k + kDepth < depth ? Columns{nullptr, 0} : to.minus, to.c};
+                            k + step < depth ? Columns{nullptr, 0} : to.minus, to.c};
     const auto& by_columns = block.in_place() ? kInPlace : kElsewhere;
     in_pieces(columns, kColumns, [&](std::size_t j, std::size_t tiles, std::size_t width) {
-      by_columns[width - 1](rows, tiles, std::min(kDepth, depth - k), {a.column(k), a.step}, b.from(k, j),
+      by_columns[width - 1](rows, tiles, std::min(step, depth - k), {a.column(k), a.step}, b.from(k, j),
                             block.at(0, j));
     });
   }
@@ -176,7 +180,8 @@ void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns 
 
 // ---- Products of two matrices that are contiguous along the sum: dot products, summed across registers at the end.
 
-// As many sums at a time as hide the time that one takes, and the operand of which a tile has less stays in registers.
+// As many sums at a time as hide how long one takes. The operand of which a tile has less stays in registers, the other
+// passes by. With few registers the tile is that of the two which leaves fewer narrow ones behind.
 struct Tile {
   std::size_t rows, columns;
 };
