@@ -62,7 +62,7 @@ class Cluster:
     def __init__(self, nodes=2, cores=12, memory=8000):
         """`nodes` at most; each is said to have `cores` cores and `memory` MiB."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"fedmpi-slurm-{os.getpid()}-"))
-        self.daemons, self.namespaces, self.bridge = [], [], None
+        self.daemons, self.namespaces, self.bridge, self.cut_off = [], [], None, set()
         remove_what_was_left()
         self.environment = dict(os.environ, SLURM_CONF=str(self.folder / "slurm.conf"),
                                 PATH=os.environ["PATH"] + ":/usr/sbin:/sbin", FEDMPI_CLUSTER=str(self.folder))
@@ -123,6 +123,9 @@ class Cluster:
         """Joins a node to the others, or cuts it off as if its network or power had gone: nobody is told.
 
         Slurm would look for a node that has come back after 100 s (a third of SlurmdTimeout)."""
+        if connected == (node not in self.cut_off):
+            return
+        (self.cut_off.remove if connected else self.cut_off.add)(node)
         end = f"fm{os.getpid():x}v{node.removeprefix('node')}"
         subprocess.run(["ip", "link", "set", end, "up" if connected else "down"], check=True, env=self.environment)
         if connected:
