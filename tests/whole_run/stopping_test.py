@@ -101,9 +101,9 @@ class Stopping(support.WholeRun):
         self.assertFalse(np.isnan(self.history("run")["test_loss"][-1]))
 
     def wait_until(self, condition):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + support.TIMEOUT
         while not condition():
-            self.assertLess(time.monotonic(), deadline, "nothing happened for 10 s")
+            self.assertLess(time.monotonic(), deadline, "nothing happened")
             time.sleep(0.002)
 
 
