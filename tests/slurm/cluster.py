@@ -17,7 +17,7 @@ import unittest
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
 START = 60  # seconds until every node has to be idle
-GRACE = 20  # seconds that a job has which is preempted by one of the partition `urgent`
+GRACE = 10  # seconds that a job has which is preempted by one of the partition `urgent`
 
 
 def missing():
