@@ -40,7 +40,12 @@ Arguments parse(int argc, char** argv) {
   try {
     const po::options_description d = description(a);
     po::variables_map values;
-    po::store(po::command_line_parser(argc, argv).options(d).positional({}).run(), values);
+    po::store(po::command_line_parser(argc, argv)
+                  .options(d)
+                  .positional({})
+                  .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+                  .run(),
+              values);
     po::notify(values);
   } catch (const po::error& error) {
     fail(ExitCode::usage, "evaluate: {}; known are --checkpoint, --data, --threads", error.what());
@@ -86,8 +91,9 @@ int run(mpi::Communicator& comm, const Arguments& a) {
       a.checkpoint, saved.round, a.data, roster.clients, roster.examples, score.overall.loss, metric,
       score.overall.metric);
   if (roster.clients > 1)
-    fmt::print("per client   mean {:.4f}, 10th percentile {:.4f}, median {:.4f}, 90th {:.4f}, worst {:.4f}\n",
-               score.mean, score.p10, score.p50, score.p90, score.worst);
+    fmt::print(
+        "per client   mean by examples {:.4f}, 10th percentile {:.4f}, median {:.4f}, 90th {:.4f}, worst {:.4f}\n",
+        score.mean, score.p10, score.p50, score.p90, score.worst);
   return 0;
 }
 

@@ -98,10 +98,12 @@ bool parse(int argc, char** argv, Options& o) {
   all.add(visible).add_options()("source", po::value(&o.source));
   try {
     po::variables_map given;
-    const po::parsed_options parsed = po::command_line_parser(argc, argv)
-                                          .options(all)
-                                          .positional(po::positional_options_description().add("source", 1))
-                                          .run();
+    const po::parsed_options parsed =
+        po::command_line_parser(argc, argv)
+            .options(all)
+            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+            .positional(po::positional_options_description().add("source", 1))
+            .run();
     refuse_negative(parsed);
     po::store(parsed, given);
     if (given.contains("help")) {

@@ -97,12 +97,14 @@ void Coordinator::resume() {
     if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
     saved_round_ = state_.round;
   } else {
-    if (!fs::exists(from))
-      fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'", from);
+    std::error_code error;
+    if (!fs::exists(from, error))
+      fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'{}", from,
+           error ? ": " + error.message() : "");
     checkpoint::Checkpoint before = checkpoint::read(from);
     if (!present.empty() && checkpoint::round_of(present.back()) > before.round) {
       // A job that is queued again is told the file that it first started from.
-      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir);
+      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir, error);
       auto own = directory_.newest([&](const std::string& text) { note(text); });
       if (!elsewhere || !continues(own->history, before.history))
         fail(ExitCode::cannot_create,

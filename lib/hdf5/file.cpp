@@ -1,6 +1,7 @@
 #include "hdf5/file.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -34,6 +35,8 @@ File File::open(const std::string& path) {
   if (stat(path.c_str(), &info) != 0)
     fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
   if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
+  if (access(path.c_str(), R_OK) != 0)
+    fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);

@@ -130,6 +130,23 @@ class Losing(support.WholeRun):
                 self.assertLess(time.monotonic() - killed, 10)
                 self.assertRegex(ended.err, f"fedmpi: rank [0-9]: lost the connection to rank {rank} on ")
 
+    def test_a_rank_that_is_missing_from_the_start(self):
+        """It is stopped or killed as soon as it is seen: nobody waits for it longer than FEDMPI_START_SECONDS."""
+        for rank, number, launcher in ((0, signal.SIGSTOP, []), (2, signal.SIGSTOP, []),
+                                       (1, signal.SIGKILL, recovering())):
+            with self.subTest(rank=rank):
+                words = support.words_of({"data.shards": self.shards, "run.dir": self.csv.parent})
+                run = support.Started("train", *words, ranks=3, launcher=launcher,
+                                      wrapper=["env", f"FEDMPI_START_SECONDS={3 * int(support.SLOWER)}"])
+                while len(ranks := run.ranks()) < 3:
+                    self.assertIsNone(run.process.poll(), "it ended too early")
+                os.kill(ranks[rank], number)
+                ended = run.wait()
+                if not launcher:  # which would pass on no exit code
+                    self.assertNotEqual(ended.code, support.DONE)
+                self.assertIn("fedmpi: MPI has not started in time", ended.err)
+                self.assertFalse(self.csv.exists())
+
     def test_nobody_is_left(self):
         """The round in which the last one dies does not count, so that what goes on ends with the same bits."""
         options = {**OPTIONS, "server.optimizer": "momentum"}
