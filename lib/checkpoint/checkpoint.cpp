@@ -147,8 +147,6 @@ std::vector<hdf5::Dataset> read_layout(const hdf5::File& file, Layout& layout) {
 
 }  // namespace
 
-std::string revision() { return FEDMPI_REVISION; }
-
 std::string metric_name(data::Task task) { return task == data::Task::classification ? "accuracy" : "rmse"; }
 
 std::string weights_digest(std::span<const float> parameters) { return Digest().add(parameters).hex(); }
