@@ -93,7 +93,8 @@ bool holds(const hdf5::Dataset& dataset, const ConstMatrixView& tensor) {
   return same;
 }
 
-void write_file(const Checkpoint& c, const std::string& path) {
+// Returns the digest of it all.
+std::string write_file(const Checkpoint& c, const std::string& path) {
   hdf5::File file = hdf5::File::create(path);
   const auto integer = [&](const char* name, std::uint64_t value) { file.set_integers(name, std::span(&value, 1)); };
   file.set_text("format", kFormat);
@@ -112,7 +113,8 @@ void write_file(const Checkpoint& c, const std::string& path) {
   file.set_text("events", c.events);
   file.set_number("exponent", c.exponent);
   file.set_text("weights_sha256", weights_digest(c.weights()));
-  file.set_text("digest", digest(c));
+  const std::string all = digest(c);
+  file.set_text("digest", all);
   std::vector<std::string> order;
   for (std::size_t i = 0; i < c.layout.tensors().size(); ++i) {
     const Tensor& t = c.layout.tensors()[i];
@@ -127,6 +129,7 @@ void write_file(const Checkpoint& c, const std::string& path) {
   file.create_dataset("/history", {c.history.size()}, type.get())
       .write_rows(type.get(), 0, c.history.size(), c.history.data(), c.history.size());
   file.close();
+  return all;
 }
 
 // The layout, and of each tensor the dataset.
@@ -230,10 +233,11 @@ Checkpoint read_unprobed(const std::string& path) {
   return c;
 }
 
-// Error(bad_data) unless the file holds this checkpoint. Block by block: rank 0 has no room for the model twice.
-void verify(const Checkpoint& c, const std::string& path) {
+// Error(bad_data) unless the file holds this checkpoint of that digest. Block by block: rank 0 has no room for the
+// model twice.
+void verify(const Checkpoint& c, const std::string& all, const std::string& path) {
   const Opened opened(path);
-  bool same = opened.has(digest(opened.rest, c.weights(), c.server));  // the layout too, then
+  bool same = opened.has(all) && digest(opened.rest, c.weights(), c.server) == all;  // the layout too, then
   for (std::size_t i = 0; same && i < opened.tensors.size(); ++i)
     same = holds(opened.tensors[i], c.layout.view(c.weights(), i));
   for (const auto& [name, values] : c.server)
@@ -249,9 +253,9 @@ void write(const Checkpoint& checkpoint, const std::string& path) {
   const std::string partial = path + ".partial";
   std::remove(partial.c_str());
   try {
-    write_file(checkpoint, partial);
+    const std::string all = write_file(checkpoint, partial);
     sync(partial);
-    verify(checkpoint, partial);
+    verify(checkpoint, all, partial);
     if (std::rename(partial.c_str(), path.c_str()) != 0)
       fail(ExitCode::io, "{}: cannot be renamed to {}: {}", partial, path, std::strerror(errno));
   } catch (const Error& error) {

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <filesystem>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "checkpoint/examples.hpp"
 #include "hdf5/file.hpp"
@@ -168,6 +170,51 @@ TEST_F(CheckpointFile, IsNotBelievedWithOthersWeights) {
     ASSERT_GE(H5Dwrite(bias.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
   }
   expect_error(ExitCode::bad_data, {path_, "digest"}, [&] { read(path_); });
+}
+
+// Another file takes the place of the one being written: what is read back is compared with what is in memory.
+TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
+  const Checkpoint c = example();
+  const std::string other = directory_ / "other.h5", spare = directory_ / "spare.h5", partial = path_ + ".partial";
+  const auto refused = [&] {
+    fs::copy_file(other, spare, fs::copy_options::overwrite_existing);
+    std::atomic<bool> over = false;
+    std::thread swap([&] {
+      while (!over)
+        if (fs::exists(partial)) return fs::rename(spare, partial);
+    });
+    bool failed = false;
+    try {
+      write(c, path_);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::io) << error.what();
+      failed = true;
+    }
+    over = true;
+    swap.join();
+    return failed;
+  };
+  const auto in_time = [&] {  // the swap may come too late
+    for (int attempt = 0; attempt < 1000; ++attempt)
+      if (refused()) return true;
+    return false;
+  };
+
+  Checkpoint later = c;
+  ++later.round;
+  write(later, other);
+  EXPECT_TRUE(in_time());
+  for (const std::string& name : {std::string("/model/dense_1/bias"), "/server/" + c.server.back().first}) {
+    write(c, other);  // and with its digest, but other values
+    {
+      const hdf5::Handle file(H5Fopen(other.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+      const hdf5::Handle dataset(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+      const Vector values(c.layout.size(), 0.125F);
+      ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
+    }
+    EXPECT_TRUE(in_time()) << name;
+  }
+  EXPECT_FALSE(fs::exists(partial));
 }
 
 TEST_F(CheckpointFile, RefusesTensorsOfOtherShapes) {
