@@ -32,11 +32,9 @@ std::vector<hsize_t> extents(const std::vector<std::size_t>& shape) { return {sh
 File File::open(const std::string& path) {
   silence();
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0)
+  if (stat(path.c_str(), &info) != 0 || access(path.c_str(), R_OK) != 0)
     fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
   if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
-  if (access(path.c_str(), R_OK) != 0)
-    fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);

@@ -110,7 +110,7 @@ class OutOfMemory(support.WholeRun):
             return False
         if by_itself:
             self.assertEqual(ended.code, 128 + signal.SIGKILL, str(ended))
-        return True
+        return by_itself
 
     def limit(self, run, rank, kibibytes):
         """Takes a rank into the group once it has so much."""

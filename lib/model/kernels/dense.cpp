@@ -180,8 +180,8 @@ void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns 
 
 // ---- Products of two matrices that are contiguous along the sum: dot products, summed across registers at the end.
 
-// As many sums at a time as hide how long one takes. The operand of which a tile has less stays in registers, the other
-// passes by. With few registers the tile is that of the two which leaves fewer narrow ones behind.
+// As many sums at a time as hide how long one takes. The operand of which a full tile has less stays in registers, the
+// other passes by. With few registers the tile is that of the two which leaves fewer narrow ones behind.
 struct Tile {
   std::size_t rows, columns;
 };
