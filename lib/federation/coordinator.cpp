@@ -104,7 +104,7 @@ void Coordinator::resume() {
     checkpoint::Checkpoint before = checkpoint::read(from);
     if (!present.empty() && checkpoint::round_of(present.back()) > before.round) {
       // A job that is queued again is told the file that it first started from.
-      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir, error);
+      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir);
       auto own = directory_.newest([&](const std::string& text) { note(text); });
       if (!elsewhere || !continues(own->history, before.history))
         fail(ExitCode::cannot_create,
