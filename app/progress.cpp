@@ -25,18 +25,20 @@ std::string printable(std::string text) {
   return text;
 }
 
+void to_stderr(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
 void print_error(const std::string& text) {
   std::string lines = "fedmpi: " + printable(text);
   for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; ++at) lines.insert(at + 1, "fedmpi: ");
-  fmt::print(stderr, "{}\n", lines);
+  to_stderr(lines + "\n");
 }
 
 void Progress::plan(const std::string& text) {
   planned_ = last_ = Clock::now();
-  fmt::print(stderr, "{}", printable(text));
+  to_stderr(printable(text));
 }
 
-void Progress::note(const std::string& text) { fmt::print(stderr, "note: {}\n", printable(text)); }
+void Progress::note(const std::string& text) { to_stderr(fmt::format("note: {}\n", printable(text))); }
 
 void Progress::round(const Row& row, const std::string& metric) {
   static const bool terminal = isatty(STDERR_FILENO) == 1;
@@ -52,7 +54,7 @@ void Progress::round(const Row& row, const std::string& metric) {
   if (!std::isnan(row.client_mean))
     line += fmt::format("  clients' {} {:.4f} (worst {:.4f})", metric, row.client_mean, row.client_worst);
   if (row.dropped > 0) line += fmt::format("  {} updates dropped", row.dropped);
-  fmt::print(stderr, "{}  {:.3f} s\n", line, row.seconds);
+  to_stderr(fmt::format("{}  {:.3f} s\n", line, row.seconds));
 }
 
 std::string Progress::summary() const {

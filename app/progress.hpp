@@ -13,6 +13,9 @@ namespace fedmpi::app {
 // What would control a terminal made visible as '?': much that is printed quotes names from files.
 std::string printable(std::string text);
 
+// Writes as much of it as can be written: a log on a full disk does not end a run.
+void to_stderr(const std::string& text);
+
 // `text` on stderr, printable, each line of it after "fedmpi: ".
 void print_error(const std::string& text);
 

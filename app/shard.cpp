@@ -20,6 +20,7 @@
 #include "data/import/text.hpp"
 #include "data/partition.hpp"
 #include "data/shard_writer.hpp"
+#include "progress.hpp"
 
 namespace fedmpi::app {
 
@@ -130,7 +131,7 @@ bool parse(int argc, char** argv, Options& o) {
 class ProgressLine {
  public:
   ~ProgressLine() {
-    if (shown_) fmt::print(stderr, "\r{:60}\r", "");
+    if (shown_) to_stderr(fmt::format("\r{:60}\r", ""));
   }
   void operator()(const char* what, std::size_t done, std::size_t total) {
     if (done % 1024 != 0) return;
@@ -139,9 +140,9 @@ class ProgressLine {
     next_ = now + std::chrono::milliseconds(500);
     shown_ = true;
     if (total == 0)
-      fmt::print(stderr, "\r{} example {} …", what, done);
+      to_stderr(fmt::format("\r{} example {} …", what, done));
     else
-      fmt::print(stderr, "\r{} … {:3.0f} %", what, 100.0 * static_cast<double>(done) / static_cast<double>(total));
+      to_stderr(fmt::format("\r{} … {:3.0f} %", what, 100.0 * static_cast<double>(done) / static_cast<double>(total)));
   }
 
  private:

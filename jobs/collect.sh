@@ -35,7 +35,9 @@ rows() {
         }
         close(file)
         metric = newest["test_accuracy"] newest["test_rmse"]  # one of them is there
-        printf "%s,\"%s\",%s,%s,%s,%s,%s,%s\n", task, first_line(run "/options"), ended, newest["round"],
+        options = first_line(run "/options")
+        gsub(/"/, "\"\"", options)
+        printf "%s,\"%s\",%s,%s,%s,%s,%s,%s\n", task, options, ended, newest["round"],
           newest["train_loss"], newest["test_loss"], metric, ended == "" ? "" : seconds
       }
     }'

@@ -140,6 +140,7 @@ class ExactExchange : public Exchange {
       cluster_.release();
     });
     for (MPI_Request& message : sent) cluster_.finish(message);
+    if (only.weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
   }
 
   // The same, rank 0.
@@ -155,6 +156,7 @@ class ExactExchange : public Exchange {
       begin = first, size = n, last = second;
     });
     take_in_block(begin, size, last, correction);
+    if (node_.only_update().weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
   }
 
   void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {

@@ -17,6 +17,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::string_view kPartial = ".partial";
+
+// The checkpoints among these files, ascending by round.
+std::vector<std::string> checkpoints_among(std::vector<std::string> files) {
+  std::erase_if(files, [](const std::string& file) { return !round_of(file); });
+  std::sort(files.begin(), files.end(),
+            [](const std::string& a, const std::string& b) { return round_of(a) < round_of(b); });
+  return files;
+}
+
 void replace_file(const std::string& path, const std::string& text) {
   const std::string partial = path + ".partial";
   std::ofstream file(partial);
@@ -54,15 +64,17 @@ RunDirectory::~RunDirectory() {
   for (const std::string& directory : created_) fs::remove(directory, not_empty);
 }
 
-std::vector<std::string> RunDirectory::checkpoints() const {
+std::vector<std::string> RunDirectory::entries(std::error_code& error) const {
   std::vector<std::string> files;
+  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error))
+    files.push_back(entry->path().string());
+  return files;
+}
+
+std::vector<std::string> RunDirectory::checkpoints() const {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_, error)) {
-    if (round_of(entry.path().string())) files.push_back(entry.path().string());
-  }
+  std::vector<std::string> files = checkpoints_among(entries(error));
   if (error) fail(ExitCode::io, "run.dir: {} cannot be read: {}", path_, error.message());
-  std::sort(files.begin(), files.end(),
-            [](const std::string& a, const std::string& b) { return round_of(a) < round_of(b); });
   return files;
 }
 
@@ -82,6 +94,9 @@ std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const st
 }
 
 void RunDirectory::set_aside_after(std::uint64_t round) const {
+  std::error_code ignored;
+  for (const std::string& file : entries(ignored))
+    if (file.ends_with(kPartial) && round_of(file.substr(0, file.size() - kPartial.size()))) fs::remove(file, ignored);
   std::vector<std::string> files = checkpoints();
   if (files.empty() || round_of(files.back()) <= round) return;
   for (; !files.empty() && round_of(files.back()) > round; files.pop_back()) {
@@ -123,8 +138,8 @@ std::string RunDirectory::save(const Checkpoint& checkpoint) {
   }
 
   point_latest_at(name);
-  const std::vector<std::string> files = checkpoints();
   std::error_code ignored;
+  const std::vector<std::string> files = checkpoints_among(entries(ignored));
   for (std::size_t i = 0; i + keep_ < files.size(); ++i) fs::remove(files[i], ignored);
   return file;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/file_lock.hpp"
@@ -34,18 +35,20 @@ class RunDirectory {
   // all damaged: Error(bad_data).
   std::optional<Checkpoint> newest(const std::function<void(const std::string&)>& note) const;
 
-  // Before a run that goes on after that round: checkpoints of later rounds, damaged ones that newest() passed over,
-  // are renamed to *.damaged, so that they do not count among those that save() keeps. Error(io).
+  // Before a run that goes on after that round. Checkpoints of later rounds, damaged ones that newest() passed over,
+  // are renamed to *.damaged, so that they do not count among those that save() keeps; what was half written when a run
+  // was killed is removed. Error(io).
   void set_aside_after(std::uint64_t round) const;
   void write_config(const std::string& ini) const;
   void begin_history(std::span<const Column> columns, std::span<const Row> rows);  // replaces history.csv
   // Adds the last of all rows. After an Error(io), which loses nothing, the next call writes the file anew.
   void append_history(std::span<const Row> rows);
   // Writes checkpoint-NNNNNN.h5, twice if the first attempt fails, points latest.h5 at it, and removes all but the
-  // newest `keep`.
+  // newest `keep`, as far as it can.
   std::string save(const Checkpoint& checkpoint);
 
  private:
+  std::vector<std::string> entries(std::error_code& error) const;
   void point_latest_at(const std::string& name) const;
 
   std::string path_;

@@ -73,7 +73,8 @@ void Coordinator::begin() {
     if (const std::optional<Error> failure = write_checkpoint()) throw *failure;
     lap(&checkpoint::Row::seconds_checkpoint);
   }
-  if (closed_ && due(config_.eval.every) && !evaluated(state_.history.back())) {
+  const auto last_one = [&] { return stop_by_history(config_, roster_.schema.task, state_.history).has_value(); };
+  if (closed_ && !evaluated(state_.history.back()) && (due(config_.eval.every) || last_one())) {
     row_ = state_.history.back();
     state_.history.pop_back();
     closed_ = false;
@@ -208,7 +209,6 @@ void Coordinator::close() {
     row_.seconds += round_watch_.lap();
     state_.history.back() = row_;
   }
-  clock_.record(row_);
   try {
     directory_.append_history(state_.history);
   } catch (const Error& error) {  // checkpoints hold these rows too
@@ -280,6 +280,7 @@ void Coordinator::step(const Round& round, std::span<float> update, std::size_t 
   next_.round = state_.round;
   next_.seconds = round_watch_.lap();
   row_ = std::exchange(next_, {});
+  clock_.record(row_);
   closed_ = false;
 }
 

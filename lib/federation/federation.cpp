@@ -32,7 +32,7 @@ struct Order {
   RoundPlan plan;         // of the round to train
   bool train = false;     // there is such a round; else the run ends here
   bool evaluate = false;  // the model at hand, while the round is trained
-  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends after all
+  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends, and how
   ExitCode failed = ExitCode::done;  // if not done, a message follows and all ranks leave with this code
 };
 
@@ -153,8 +153,8 @@ class Federation {
       order.lost = static_cast<std::int32_t>(std::min<std::size_t>(cluster_.lost() - gone_.size(), kAtOnce));
       c.open();
       order.evaluate = c.evaluation_due();
-      order.verdict = order.evaluate || c.checkpoint_due();
       order.train = !c.stopping();
+      order.verdict = order.evaluate || !order.train;
       if (order.train) order.plan = round_.plan(c.round() + 1, c.exponent());
     });
     return order;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <new>
 #include <numeric>
 
 #include "base/checksum.hpp"
@@ -310,16 +311,17 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     if (std::find(lost.begin(), lost.end(), u.participant) == lost.end()) continue;
     u.participant = left[next++ % left.size()];
     if (static_cast<int>(u.participant) != me) continue;
+    bool reached = false;
     try {
       const data::Part part = part_of(*this, u);
       data::Dataset theirs = data::load(std::span(&part, 1), schema.classes, skip_bad, budget);
-      if (replaced(theirs, u, schema))
-        out_of_reach += u.clients;
-      else
-        mine.add(std::move(theirs));
-    } catch (const Error&) {  // a file of the other's own: its clients are counted, and the run says so
-      out_of_reach += u.clients;
+      reached = !replaced(theirs, u, schema);
+      if (reached) mine.add(std::move(theirs));
+    } catch (const Error&) {           // a file of the other's own
+    } catch (const std::bad_alloc&) {  // or more than there is room for here
+      reached = false;
     }
+    if (!reached) out_of_reach += u.clients;  // the run says so
   }
   return out_of_reach;
 }

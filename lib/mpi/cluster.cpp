@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <new>
+#include <utility>
 
 #include "mpi/lifeline.hpp"
 #include "mpi/polling.hpp"
@@ -20,6 +22,15 @@ constexpr int kLooks = 200, kLooksInACrowd = 10;
 
 // How often a rank that waits for another in shared memory looks whether rank 0 calls the roll.
 constexpr auto kBetweenLooksAtRoll = std::chrono::milliseconds(20);
+
+// The ranks that share this one's memory.
+std::unique_ptr<Communicator> those_here(Communicator& comm) {
+  MPI_Comm node;
+  MPI_Comm_split_type(comm.handle(), MPI_COMM_TYPE_SHARED, comm.rank(), MPI_INFO_NULL, &node);
+  auto made = std::make_unique<Communicator>(node);
+  MPI_Comm_free(&node);
+  return made;
+}
 
 // The first of each node, or every rank, as members of one communicator; null on the others.
 std::unique_ptr<Communicator> split(MPI_Comm comm, bool take_part, int rank) {
@@ -40,7 +51,13 @@ struct Cluster::Board {
 };
 
 Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
-    : comm_(comm), cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))), looks_(kLooks) {
+    : Cluster(comm, shared_memory && comm.size() > 1 && !patience.survive ? those_here(comm) : nullptr, patience) {}
+
+Cluster::Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patience patience)
+    : comm_(comm),
+      node_(std::move(node)),
+      cores_(static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)))),
+      looks_(kLooks) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
     if (is_root() && comm.lifeline() != nullptr) comm.lifeline()->outlive_participants(true);
@@ -48,11 +65,7 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
     nodes_ = comm.size();
     return;
   }
-  if (shared_memory && comm.size() > 1) {
-    MPI_Comm node;
-    MPI_Comm_split_type(comm.handle(), MPI_COMM_TYPE_SHARED, comm.rank(), MPI_INFO_NULL, &node);
-    node_ = std::make_unique<Communicator>(node);
-    MPI_Comm_free(&node);
+  if (node_) {
     member_ = node_->rank();
     members_ = node_->size();
   }
@@ -85,7 +98,9 @@ Cluster::Cluster(Communicator& comm, bool shared_memory, Patience patience)
 
 Cluster::~Cluster() {
   comm_.set_roll_call(nullptr);
-  if (is_root() && comm_.lifeline() != nullptr && !comm_.abandoned()) comm_.lifeline()->outlive_participants(false);
+  // With an error of its own rank 0 is about to leave by itself.
+  if (is_root() && comm_.lifeline() != nullptr && !comm_.abandoned() && std::uncaught_exceptions() == 0)
+    comm_.lifeline()->outlive_participants(false);
 }
 
 void Cluster::look_for_lost() {

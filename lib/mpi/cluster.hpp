@@ -34,6 +34,8 @@ class Cluster {
   // On all ranks together. Without `shared_memory`, or with `survive`, every rank is a node of its own.
   Cluster(Communicator& comm, bool shared_memory, Patience patience);
   Cluster(Communicator& comm, bool shared_memory) : Cluster(comm, shared_memory, Patience{}) {}
+  // With these ranks of `comm` as this rank's node, which must share memory; null: it alone.
+  Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patience patience);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;

@@ -92,8 +92,10 @@ int listen_on(in_port_t& port) {
   sockaddr_in where = internet(INADDR_ANY, 0);
   socklen_t size = sizeof where;
   if (listener < 0 || bind(listener, reinterpret_cast<sockaddr*>(&where), size) != 0 ||
-      listen(listener, SOMAXCONN) != 0 || getsockname(listener, reinterpret_cast<sockaddr*>(&where), &size) != 0)
+      listen(listener, SOMAXCONN) != 0 || getsockname(listener, reinterpret_cast<sockaddr*>(&where), &size) != 0) {
+    if (listener >= 0) close(listener);
     return -1;
+  }
   port = where.sin_port;
   return listener;
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -64,8 +65,10 @@ void Lifeline::name_unwatched(int ranks) const {
       unwatched.push_back(r);
   }
   if (unwatched.empty()) return;
-  const std::string numbers = fmt::format("{}", fmt::join(unwatched, ", "));
-  fmt::print(stderr, "fedmpi: no TCP connection from rank {}: nobody will notice when its node is lost\n", numbers);
+  std::fputs(fmt::format("fedmpi: no TCP connection from rank {}: nobody will notice when its node is lost\n",
+                         fmt::join(unwatched, ", "))
+                 .c_str(),
+             stderr);
 }
 
 void Lifeline::tell(unsigned char what) const {

@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cmath>
 #include <numeric>
+#include <span>
+#include <thread>
 
 #include "base/magnitude.hpp"
 #include "base/thread_pool.hpp"
@@ -20,7 +24,7 @@ constexpr int kExponent = secure::kFirstExponent;
 // A cohort whose client c holds c + 1 examples. Which rank hosts which client is arbitrary; some host none.
 struct Cohort {
   std::size_t clients, parameters;
-  bool at_one = false;  // all of them on the last rank
+  int host = -1;  // of all of them, or the last rank where there are fewer; else they are spread
 
   double weight(std::size_t c) const {
     return static_cast<double>(c + 1) / (static_cast<double>(clients * (clients + 1)) / 2);
@@ -33,7 +37,7 @@ struct Cohort {
     return values;
   }
   std::vector<std::size_t> hosted_by(const mpi::Communicator& comm) const {
-    if (at_one) return comm.rank() == comm.size() - 1 ? all() : std::vector<std::size_t>{};
+    if (host >= 0) return comm.rank() == std::min(host, comm.size() - 1) ? all() : std::vector<std::size_t>{};
     std::vector<std::size_t> mine;
     for (std::size_t c = 0; c < clients; ++c)
       if (static_cast<int>(c * c) % std::max(1, comm.size() - 1) == comm.size() - 1 - comm.rank()) mine.push_back(c);
@@ -46,10 +50,13 @@ struct Cohort {
   }
 };
 
-// An exchange by shared memory, or by MPI alone, as between nodes of one rank.
+// All ranks on one node, by shared memory; by MPI alone; and both, on two or three nodes of which some have several.
+constexpr int kOneNode = 100;
+constexpr std::array kRanksPerNode = {kOneNode, 1, 2, 3};
+
 struct Exchanging {
-  Exchanging(const Kind& kind, std::size_t parameters, bool shared_memory, std::size_t threads = 3)
-      : cluster(comm, shared_memory),
+  Exchanging(const Kind& kind, std::size_t parameters, int ranks_per_node, std::size_t threads = 3)
+      : cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr, {}),
         exchange(make_exchange(kind, parameters, {comm, cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
 
   // What the clients listed deliver, on rank 0.
@@ -68,15 +75,25 @@ struct Exchanging {
     });
     std::uint64_t agreed = mine.size();
     cluster.all_merge<std::uint64_t, add>(agreed);
+    if (comm.rank() == late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const std::span<const float> result = exchange->deliver(correction);
     cluster.release();
     return {result.begin(), result.end()};
   }
   static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
 
+  std::unique_ptr<mpi::Communicator> node(int ranks) const {
+    MPI_Comm these;
+    MPI_Comm_split(comm.handle(), comm.rank() / ranks, comm.rank(), &these);
+    auto made = std::make_unique<mpi::Communicator>(these);
+    MPI_Comm_free(&these);
+    return made;
+  }
+
   mpi::Communicator comm{MPI_COMM_WORLD};
   mpi::Cluster cluster;
   std::unique_ptr<Exchange> exchange;
+  int late = -1;  // this rank comes to the exchange when the others have left it
 };
 
 // The weighted sum of these clients in double, or what the kind makes of their updates.
@@ -108,8 +125,8 @@ constexpr Cohort kCohort{11, 40'001};
 
 TEST(EveryExchange, DeliversWhatOnePlaceWouldCompute) {
   for (const Kind& kind : kinds()) {
-    for (const bool shared_memory : {true, false}) {
-      Exchanging e(kind, kCohort.parameters, shared_memory);
+    for (const int ranks_per_node : kRanksPerNode) {
+      Exchanging e(kind, kCohort.parameters, ranks_per_node);
       const Vector first = e.delivered(kCohort, kCohort.all());
       if (e.comm.is_root()) expect_near(first, reference(kind, kCohort, kCohort.all(), 1.0), kind.name);
 
@@ -131,9 +148,10 @@ void expect_bits_of_a_serial_sum(const Kind& kind, const Cohort& cohort) {
     secure::encode(cohort.update(c), cohort.weight(c), kExponent, sum, secure::Encode::add);
   Vector expected(cohort.parameters);
   secure::decode(sum, 1.25, kExponent, expected);
-  for (const bool shared_memory : {true, false}) {
+  const bool is_long = cohort.parameters > kCohort.parameters;  // takes its time: as a node, and without one
+  for (const int ranks_per_node : std::span(kRanksPerNode).first(is_long ? 2 : kRanksPerNode.size())) {
     for (const std::size_t threads : {1u, 4u}) {
-      Exchanging e(kind, cohort.parameters, shared_memory, threads);
+      Exchanging e(kind, cohort.parameters, ranks_per_node, threads);
       const Vector result = e.delivered(cohort, cohort.all(), 1.25, threads);
       EXPECT_TRUE(!e.comm.is_root() || result == expected) << kind.name << " by " << threads << " threads";
     }
@@ -144,8 +162,23 @@ void expect_bits_of_a_serial_sum(const Kind& kind, const Cohort& cohort) {
 TEST(ExactExchange, HasTheBitsOfASerialSum) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
-      for (const Cohort& cohort : {kCohort, Cohort{9, 600'001, true}, Cohort{9, 2'100'001, true}})
+      for (const Cohort& cohort : {kCohort, Cohort{9, 600'001, 1}, Cohort{9, 2'100'001, 4}})
         expect_bits_of_a_serial_sum(kind, cohort);
+}
+
+// On a node that has one update only, nobody adds up; a member that finds out late must not find the next round's.
+TEST(ExactExchange, WaitsForALateMember) {
+  for (const Kind& kind : kinds()) {
+    if (kind.need != Need::exact_sum) continue;
+    Exchanging e(kind, 1'000, 3);
+    for (int i = 0; i < 8; ++i) {
+      const bool here = i % 2 == 0;  // on rank 0's node
+      const Cohort cohort{1, 1'000, here ? 1 : 3};
+      e.late = here ? 2 : 4;
+      const Vector result = e.delivered(cohort, cohort.all());
+      if (e.comm.is_root()) expect_near(result, reference(kind, cohort, cohort.all(), 1.0), kind.name);
+    }
+  }
 }
 
 // The last update of each thread stays in its room.
@@ -171,7 +204,7 @@ TEST(GatherExchange, HoldsEveryUpdate) {
 
 TEST(ExactExchange, KnowsWhatFitsItsScale) {
   for (const Kind& kind : kinds()) {
-    const Exchanging e(kind, 10, true);
+    const Exchanging e(kind, 10, kOneNode);
     EXPECT_TRUE(e.exchange->fits(1.0F, kExponent)) << kind.name;
     EXPECT_EQ(e.exchange->fits(1e30F, kExponent), kind.need != Need::exact_sum) << kind.name;
   }
@@ -181,7 +214,7 @@ TEST(ExactExchange, KnowsWhatFitsItsScale) {
 TEST(ExactExchange, TakesAnotherExponentUntilSomethingIsEncoded) {
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::exact_sum) continue;
-    Exchanging e(kind, 100, false);
+    Exchanging e(kind, 100, 1);
     if (e.comm.size() > 1 && e.comm.is_root()) continue;
     e.exchange->begin(2);
     for (const bool encoded : {false, true}) {
@@ -199,7 +232,7 @@ TEST(GatherExchange, GoesThroughBlocksOfCoordinates) {
   constexpr Cohort kLarge{9, 700'001};
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::individual) continue;
-    Exchanging e(kind, kLarge.parameters, true);
+    Exchanging e(kind, kLarge.parameters, kOneNode);
     const Vector result = e.delivered(kLarge, kLarge.all());
     if (e.comm.is_root()) expect_near(result, reference(kind, kLarge, kLarge.all(), 1.0), kind.name);
   }

@@ -178,6 +178,17 @@ TEST_F(Run, OverlooksOtherFiles) {
   for (const std::string& name : others) EXPECT_TRUE(fs::exists(path_ + name)) << name;
 }
 
+TEST_F(Run, RemovesWhatWasHalfWrittenWhenARunWasKilled) {
+  RunDirectory r = run();
+  r.save(example(1));
+  const Strings others = {"/notes.h5.partial", "/checkpoint-000009.h5"};
+  for (const std::string& name : others) write_file(path_ + name, "x");
+  write_file(path_ + "/checkpoint-000002.h5.partial", "x");
+  r.set_aside_after(9);
+  EXPECT_FALSE(fs::exists(path_ + "/checkpoint-000002.h5.partial"));
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(path_ + name)) << name;
+}
+
 TEST_F(Run, WritesConfigurationAndHistory) {
   RunDirectory r = run();
   r.write_config("[client]\nlr = 0.1\n");

@@ -152,7 +152,21 @@ int close(int fd) {
   return -1;
 }
 DIR* opendir(const char* path) {
-  return on_path("opendir", path, static_cast<DIR*>(nullptr), [&] { return NEXT(opendir)(path); });
+  return on_path("opendir", path, static_cast<DIR*>(nullptr), [&] {
+    DIR* folder = NEXT(opendir)(path);
+    if (folder != nullptr) watch(dirfd(folder), below(path));
+    return folder;
+  });
+}
+dirent* readdir(DIR* folder) {
+  return is_watched(dirfd(folder)) && fate("readdir", "") == Fate::fail ? nullptr : NEXT(readdir)(folder);
+}
+dirent64* readdir64(DIR* folder) {
+  return is_watched(dirfd(folder)) && fate("readdir64", "") == Fate::fail ? nullptr : NEXT(readdir64)(folder);
+}
+int closedir(DIR* folder) {
+  watch(dirfd(folder), false);
+  return NEXT(closedir)(folder);
 }
 
 ssize_t read(int fd, void* data, std::size_t bytes) {

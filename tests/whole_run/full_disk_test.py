@@ -87,6 +87,18 @@ class FullDisk(support.WholeRun):
                 self.assertIn("run.dir: ", ended.diagnostics[0])
                 self.assertNotIn("round ", ended.err)
 
+    def test_of_the_log_does_not_end_the_run(self):
+        expected = self.train("undisturbed", {**self.options, "run.resume": "no"}).sha256
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                words = support.words_of({**self.options, "run.dir": self.folder / f"run-{ranks}"})
+                ended = support.Started("train", *words, ranks=ranks,
+                                        wrapper=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"]).wait()
+                self.assertEqual(ended.code, support.DONE, str(ended))
+                self.assertIn(expected, ended.out)
+        refused = support.Started("train", "--no.such", "option", wrapper=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
+        self.assertEqual(refused.wait().code, support.USAGE)
+
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
         cases = {"/proc/fedmpi": " cannot be created", "/sys/kernel": "/.lock cannot be written",

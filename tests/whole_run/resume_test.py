@@ -72,6 +72,15 @@ class RunDirectory(ElevenRounds):
         self.assertIn("going on after round 8", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
 
+    def test_a_last_round_that_was_saved_before_it_was_evaluated_is_evaluated(self):
+        shards = self.shard("synthetic:0.5,0.5", name="held-out", clients=8, holdout=0.2)
+        options = {**self.options, "data.shards": shards, "data.test": shards / "test.h5", "eval.every": 0}
+        self.train("run", options)
+        checkpoint = self.folder / "run" / "checkpoint-000008.h5"
+        ended = self.train("other", {**options, "run.resume": checkpoint, "federation.rounds": 8}, ranks=3)
+        self.assertIn("final test accuracy", ended.out)
+        self.assertFalse(np.isnan(self.history("other")["test_loss"][-1]))
+
     def test_told_the_file_again_it_goes_on_from_where_it_is(self):
         """As a job does that is queued again; not where another run has gone on."""
         undisturbed = self.train("run", self.options)

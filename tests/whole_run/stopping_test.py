@@ -72,6 +72,16 @@ class Stopping(support.WholeRun):
                 self.assertLess(self.history(f"run-{ranks}")["seconds"].sum(), 0.04 * 60)
                 self.assert_goes_on_to_the_same_bits(f"run-{ranks}", 3 - ranks, **options)
 
+    def test_by_the_clock_after_one_round_where_a_second_might_not_fit(self):
+        options = {**self.options, "client.batch": 1, "client.epochs": 500, "eval.every": 0}
+        for ranks in (0, 3):
+            with self.subTest(ranks=ranks):
+                self.train(f"one-{ranks}", {**options, "federation.rounds": 1}, ranks)
+                minutes = 1.2 * self.history(f"one-{ranks}")["seconds"][1] / 60
+                ended = self.train(f"run-{ranks}", {**options, "stop.minutes": minutes}, ranks, support.STOPPED)
+                self.assertIn("two more rounds might not fit", ended.out)
+                self.assertEqual(self.history(f"run-{ranks}")["round"][-1], 1)
+
     def test_preempted_by_a_signal_and_goes_on(self):
         options = {"client.batch": 1, "client.epochs": 20, "run.checkpoint-every": 4}
         for ranks, rows in ((0, 1), (0, 7), (3, 2), (3, 9), (5, 14)):
