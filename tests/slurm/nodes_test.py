@@ -73,8 +73,10 @@ class Nodes(batch.Jobs):
                     support.Started.kill_one(number)
                 lost = time.monotonic()
                 self.assert_down([job], lost)
-                job.wait()  # FAILED, but that Open MPI 5's mpirun calls this a success
+                self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - lost, 20)
+                if name == "srun":
+                    self.assertIn("not queued again after 0 restarts", job.text())
                 self.assertNotIn("weights sha256", job.text())
 
     def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
@@ -103,13 +105,13 @@ class Nodes(batch.Jobs):
         return batch.slurm.run("srun", f"--nodes={len(batch.slurm.nodes)}", "find", batch.slurm.local, "/dev/shm",
                                "-maxdepth", 1, "-name", f"fedmpi-{job.number}*").split()
 
-    def staged(self, name, **more):
-        return self.job(name, sbatch=(f"--nodes={len(batch.slurm.nodes)}", "--ntasks=3"), FEDMPI_STAGE=self.shards,
+    def staged(self, name, *words, **more):
+        return self.job(name, *words, sbatch=(f"--nodes={len(batch.slurm.nodes)}", "--ntasks=3"), FEDMPI_STAGE=self.shards,
                         FEDMPI_LOCAL=batch.slurm.local, **more)
 
     def test_shards_on_the_nodes_own_disks(self):
         expected = self.undisturbed()
-        job = self.staged("run")
+        job = self.staged("run", "--data.shards", self.shards)
         self.assertEqual(job.sha256(), expected)
         config = (job.run / "config.ini").read_text()
         self.assertIn(f"shards = {batch.slurm.local}/fedmpi-{job.number}-0\n", config)

@@ -108,6 +108,12 @@ class Refused(batch.Jobs):
         self.assertIn("FEDMPI_SETUP", job.ended(support.USAGE))
 
 
+    def test_the_ranks_see_what_the_script_sees(self):
+        """Also where the job itself was given some variables only."""
+        job = self.job("run", sbatch=["--ntasks=2", f"--export=FEDMPI={support.PROGRAM}"])
+        self.assertIn("all 20 rounds done", job.ended())
+
+
 class Watched(batch.Jobs):
     def test_a_program_that_becomes_another_is_left_alone(self):
         """As a script does that loads modules first. For the job it is still there."""
