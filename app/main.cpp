@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string_view>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
@@ -53,10 +56,16 @@ int run(int argc, char** argv) {
 // alone.
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      fail(ExitCode::io, "standard output cannot be written: {}", std::strerror(errno));
+    return code;
   } catch (const Error& error) {
     app::print_error(error.what());
     return static_cast<int>(error.code());
+  } catch (const std::system_error& error) {  // of fmt::print() too
+    app::print_error(error.what());
+    return static_cast<int>(ExitCode::io);
   } catch (const std::exception& error) {
     app::print_error(fmt::format("a bug, please report it: {}", error.what()));
     return static_cast<int>(ExitCode::bug);

@@ -14,12 +14,14 @@
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "base/file_lock.hpp"
 #include "commands.hpp"
 #include "data/import/census.hpp"
 #include "data/import/sources.hpp"
 #include "data/import/text.hpp"
 #include "data/partition.hpp"
 #include "data/shard_writer.hpp"
+#include "federation/memory.hpp"
 #include "progress.hpp"
 
 namespace fedmpi::app {
@@ -60,7 +62,7 @@ po::options_description visible_options(Options& o) {
   add("features", po::value(&o.input.features)->value_name("N"), "number of features (libsvm; default: largest index)");
   add("memory", po::value(&o.memory_mib)->value_name("MIB"),
       "memory for rows, in MiB; what does not fit takes more passes over the input (default: half of the "
-      "machine's)");
+      "machine's, or of the job's)");
   return visible;
 }
 
@@ -115,6 +117,7 @@ bool parse(int argc, char** argv, Options& o) {
   } catch (const po::error& e) {
     fail(ExitCode::usage, "shard: {} (fedmpi shard --help lists the options)", e.what());
   }
+  if (o.memory_mib >> 40 != 0) fail(ExitCode::usage, "--memory: expected fewer than 2^40 MiB, found {}", o.memory_mib);
   if (o.source.empty()) fail(ExitCode::usage, "shard: expected a SOURCE such as idx:DIR, found none");
   if (o.task == "classification")
     o.input.task = data::Task::classification;
@@ -198,14 +201,6 @@ std::vector<data::ShardFile> plan_files(const Options& o, const data::Assignment
   return plan;
 }
 
-void write_text(const fs::path& path, const std::string& text) {
-  std::FILE* file = std::fopen(path.c_str(), "wx");
-  if (file == nullptr) fail(ExitCode::cannot_create, "{}: cannot create: {}", path.string(), std::strerror(errno));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (std::fclose(file) != 0 || !written)
-    fail(ExitCode::io, "{}: cannot write: {}", path.string(), std::strerror(errno));
-}
-
 template <class T>
 void print_spread(const char* what, std::vector<T> values) {
   std::sort(values.begin(), values.end());
@@ -261,7 +256,9 @@ void report(const Options& o, const data::Schema& schema, const data::Census& ce
 
 std::size_t memory_bytes(const Options& o) {
   if (o.memory_mib > 0) return o.memory_mib << 20;
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) / 2;
+  const std::uint64_t machine =
+      static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return std::min(machine, federation::job_limit()) / 2;
 }
 
 }  // namespace
@@ -298,11 +295,13 @@ int shard(int argc, char** argv) {
   if (assignment.held_out > 0) files.push_back(test_file);
 
   create_directory(o.out);
+  const FileLock lock((fs::path(o.out) / ".lock").string(), "--out");
+  require_no_shards(o.out);  // of one that held the lock until now
   data::ShardWriter writer(schema, memory_bytes(o), progress);
   writer.write(*input.train, assignment.client, files);
   if (input.test != nullptr)
     writer.write(*input.test, std::vector<std::uint32_t>(test_examples, 0), std::span(&test_file, 1));
-  if (!input.solution.empty()) write_text(fs::path(o.out) / "solution.csv", input.solution);
+  if (!input.solution.empty()) writer.write_text((fs::path(o.out) / "solution.csv").string(), input.solution);
   writer.commit();
   report(o, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out, input.label_names);
   return static_cast<int>(ExitCode::done);

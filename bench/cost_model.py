@@ -1,6 +1,7 @@
 """The time of a round on machines that are not here: measures latency, bandwidth and compute on this one, checks the
 model on other numbers of ranks than it was fitted to, and predicts. README.md explains the formula."""
 import argparse
+import bisect
 import math
 import os
 from dataclasses import dataclass
@@ -25,40 +26,42 @@ def last_cache():
 CACHE = last_cache()
 
 
-@dataclass
-class Link:
-    """What one rank more on a node costs, or one message between nodes: seconds, and bytes per second of vectors that
-    fit into the cache and of those that do not."""
-    latency: float
-    near: float
-    far: float
+class Curve:
+    """Seconds that so many bytes take: straight lines through what was measured, the last of which goes on."""
 
-    @classmethod
-    def fit(cls, times, transfers, size):
-        """To {parameters: seconds} of two ranks: so many transfers, which are of `size` bytes a parameter together."""
-        near, far = (size * d / (times[d] - times[SIZES[0]]) for d in SIZES[-2:])
-        return cls(times[SIZES[0]] / transfers, near, far)
+    def __init__(self, times, size):
+        """From {parameters: seconds}, of `size` bytes a parameter."""
+        self.points = [(size * d, time) for d, time in sorted(times.items())]
+        self.latency = self.points[0][1]
 
-    def time(self, ranks, d, size):
-        held = FLOAT * d * (ranks + 1)  # the update of each, and their sum
-        return self.latency + size * d / (self.near if held <= CACHE else self.far)
+    def __call__(self, size):
+        end = min(max(1, bisect.bisect(self.points, (size,))), len(self.points) - 1)
+        (x, y), (x_end, y_end) = self.points[end - 1:end + 1]
+        return y + (size - x) * (y_end - y) / (x_end - x)
 
     def __str__(self):
-        return f"{1e6 * self.latency:.1f} µs, {1e-9 * self.near:.1f} GB/s in the cache and {1e-9 * self.far:.1f} beyond it"
+        (x, y), (x_end, y_end) = self.points[-2:]
+        return f"{1e6 * self.latency:.1f} µs and, of long vectors, {1e-9 * (x_end - x) / (y_end - y):.1f} GB/s"
 
 
 @dataclass
 class Model:
-    node: Link
-    network: Link
+    first: Curve  # participant of a node
+    further: Curve  # participants, of which only what grows with the bytes counts
+    message: Curve  # between nodes
+    overlap: float  # messages under way at once where all nodes are this machine
     switch: float  # seconds until a rank that has to wait for a core has had its turn
     near_step: float  # seconds per parameter of rank 0's own step, in the cache
     far_step: float  # and beyond it
     training: float  # seconds per parameter and example
 
     def inside(self, ranks, d):
-        """Rank 0's memory serves the ranks of its node one after the other."""
-        return (ranks - 1) * self.node.time(ranks, d, FLOAT + SUM)
+        """Rank 0 hears its participants one after the other; what they bring is added up by all of them."""
+        if ranks == 1:
+            return 0.0
+        size = (FLOAT + SUM) * d
+        more = self.first.latency + self.further(size) - self.further.latency
+        return self.first(size) + (ranks - 2) * more
 
     def crowd(self, ranks, cores):
         """Ranks of one machine beyond its cores wait for one."""
@@ -66,16 +69,15 @@ class Model:
 
     def between(self, nodes, d, up, at_once):
         """The weights go down a binomial tree; another one adds up what the nodes but rank 0's have, `up` bytes a
-        parameter, and its root sends that on to rank 0. Of a tree's messages no more than `at_once` can be under way
-        together."""
+        parameter, and its root sends one block on to rank 0 while the next is added up. No more than `at_once` of the
+        messages, one for each node but rank 0's, can be under way together."""
         if nodes == 1:
             return 0.0
 
         def tree(n):
-            return max(math.ceil(math.log2(n)), (n - 1) / at_once)
+            return max(1, math.ceil(math.log2(n)), (nodes - 1) / at_once)
 
-        return (tree(nodes) * self.network.time(2, d, FLOAT)
-                + (tree(nodes - 1) + 1) * self.network.time(2, d, up))
+        return tree(nodes) * self.message(FLOAT * d) + tree(nodes - 1) * self.message(up * d)
 
     def exchange(self, ranks, d, per_node, at_once=math.inf):
         """With cores enough."""
@@ -85,7 +87,7 @@ class Model:
 
     def exchange_here(self, ranks, d, per_node):
         """All of them on this machine, where the messages of a tree share the cores."""
-        return self.exchange(ranks, d, per_node, max(1, CORES // 2)) + self.crowd(ranks, CORES)
+        return self.exchange(ranks, d, per_node, self.overlap) + self.crowd(ranks, CORES)
 
     def round(self, ranks, clients, d, examples):
         """On one node of this machine."""
@@ -134,15 +136,21 @@ def main():
     images = WORKS["2nn"][2]
     measured = {ranks: exchange_times(machine, "ours", ranks) for ranks in (2, 3, 4, 8, 16)}
     by_messages = {ranks: exchange_times(machine, "ours_by_mpi", ranks) for ranks in (2, 3, 4, 8)}
-    node, network = Link.fit(measured[2], 1, FLOAT + SUM), Link.fit(by_messages[2], 2, FLOAT + FLOAT)
+    first = Curve(measured[2], FLOAT + SUM)
+    further = Curve({d: (measured[4][d] - measured[2][d]) / 2 for d in SIZES}, FLOAT + SUM)
+    message = Curve({d: time / 2 for d, time in by_messages[2].items()}, FLOAT)
+    large = SIZES[-2]
+    overlap = 3 * (message(FLOAT * large) + message(SUM * large)) / by_messages[4][large]
     crowd = next((ranks for ranks in measured if ranks > max(3, CORES)), None)  # none: this node never has to switch
-    extra = measured[crowd][SIZES[0]] - (crowd - 1) * node.latency if crowd else 0.0
+    extra = measured[crowd][SIZES[0]] - (crowd - 1) * first.latency if crowd else 0.0
     switch = max(0.0, extra) / (crowd - CORES) if crowd else 0.0
-    model = Model(node, network, switch, step_time(machine, 200), step_time(machine, 2800),
+    model = Model(first, further, message, overlap, switch, step_time(machine, 200), step_time(machine, 2800),
                   1 / (training["train/2nn/B:10"]["clients"] * parameters_of("2nn") * images))
-    lines = [f"In a node {node} a rank, and {1e6 * switch:.1f} µs for each rank beyond the {CORES} cores; between two "
-             f"nodes {network} a message; rank 0 {1e9 * model.near_step:.2f} and {1e9 * model.far_step:.2f} ns "
-             f"a parameter; a participant {1e12 * model.training:.0f} ps a parameter and example.\n",
+    lines = [f"In a node the first participant takes {first}, each further one {further}, of which "
+             f"{1e6 * switch:.1f} µs are for its turn on one of {CORES} cores; between two nodes a message takes "
+             f"{message}, and this machine has {overlap:.1f} of them under way at once; rank 0 takes "
+             f"{1e9 * model.near_step:.2f} and {1e9 * model.far_step:.2f} ns a parameter; a participant "
+             f"{1e12 * model.training:.0f} ps a parameter and example.\n",
              "| what | ranks | parameters | predicted µs | measured µs | measured / predicted |",
              "|---|---|---|---|---|---|"]
     off = []
@@ -151,11 +159,11 @@ def main():
         off.append(time / predicted)
         lines.append(f"| {what} | {ranks} | {d:,} | {1e6 * predicted:,.1f} | {1e6 * time:,.1f} | {off[-1]:.2f} |")
 
-    for ranks, times in measured.items():
-        for d, time in times.items():
+    for ranks in (3, 8, 16):
+        for d, time in measured[ranks].items():
             check("exchange", ranks, d, model.exchange_here(ranks, d, ranks), time)
-    for ranks, times in by_messages.items():
-        for d, time in times.items():
+    for ranks in (3, 4, 8):
+        for d, time in by_messages[ranks].items():
             check("by messages", ranks, d, model.exchange_here(ranks, d, 1), time)
     for ranks, clients in (2, 1), (3, WORKS["mlp"][0]):  # all of them, so that each participant has as many
         (run,) = alternate(machine.repeats, lambda: machine.round(

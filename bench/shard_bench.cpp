@@ -116,7 +116,7 @@ void stream(benchmark::State& state, const std::string& path, bool cold, std::si
   const std::size_t example = shard->schema().example_bytes(), count = shard->clients();
   const data::Part all{path, 0, count, 0};
   const data::Dataset dataset =
-      data::load(std::span(&all, 1), shard->schema().classes, false, {shard->rows() * example / 8, 1});
+      data::load(std::span(&all, 1), shard->schema(), false, {shard->rows() * example / 8, 1});
   std::vector<data::ClientExamples> clients;
   for (std::size_t first = 0; first < stride; ++first)
     for (std::size_t c = first; c < count; c += stride)

@@ -37,7 +37,7 @@ class Exchange {
   // clients that were taken.
   virtual std::span<float> deliver(double correction) = 0;
 
-  // What so many participants send to rank 0 for so many clients, together.
+  // What so many participants, each on a node of its own, send towards rank 0 for so many clients, together.
   virtual std::size_t bytes_up(std::size_t participants, std::size_t clients) const = 0;
 };
 

@@ -74,7 +74,7 @@ bool FileLock::is_at_path() const {
 }
 
 FileLock::~FileLock() {
-  unlink(path_.c_str());  // before it is free, so that it is nobody else's yet
+  if (is_at_path()) unlink(path_.c_str());  // before it is free, so that it is nobody else's yet
   close(file_);
 }
 

@@ -54,6 +54,18 @@ double examples_per_round(const Options& options, double examples) {
 
 std::size_t block_rows(std::size_t largest_client) { return std::clamp<std::size_t>(largest_client, 1, kBlockRows); }
 
+Steps steps_of(const Options& options, std::size_t examples) {
+  const std::size_t batch = options.batch == 0 ? examples : std::min(examples, static_cast<std::size_t>(options.batch));
+  if (options.steps > 0) return {static_cast<std::size_t>(options.steps), batch};
+  return {(examples + batch - 1) / batch * static_cast<std::size_t>(options.epochs), batch};
+}
+
+bool steps_in_place(const Options& options, double l2, std::size_t examples, std::size_t block_rows) {
+  const bool plain = options.momentum == 0 && options.weight_decay == 0 && l2 == 0;
+  const Steps steps = steps_of(options, examples);
+  return options.algorithm == "fedsgd" || (plain && (steps.count == 1 || steps.batch <= block_rows));
+}
+
 Worker::Worker(const model::Model& model, const data::Schema& schema, const Options& options,
                std::size_t largest_client)
     : velocity(options.momentum > 0 ? model.layout().size() : 0),

@@ -70,6 +70,16 @@ std::unique_ptr<Algorithm> make(const model::Model& model, const Options& option
 // Examples that a Worker's batch buffer holds at most.
 std::size_t block_rows(std::size_t largest_client);
 
+// How often a client of so many examples steps in a round, and with how many examples at a time.
+struct Steps {
+  std::size_t count, batch;
+};
+Steps steps_of(const Options& options, std::size_t examples);
+// Whether these steps are added to the model as they are computed, so that a gradient needs no place of its own: plain
+// ones are, unless a batch takes several blocks, of which each needs the parameters before the step. What holds for the
+// largest client holds for all.
+bool steps_in_place(const Options& options, double l2, std::size_t examples, std::size_t block_rows);
+
 // Puts the mean gradient, over the examples listed in `order`, of loss and penalty at `parameters` into `gradient`;
 // returns the mean loss. Works through them in blocks of the worker's batch buffer.
 double mean_gradient(const model::Model& model, const data::ClientExamples& examples,

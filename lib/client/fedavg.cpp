@@ -19,16 +19,11 @@ class FedAvg : public Algorithm {
     std::iota(worker.order.begin(), worker.order.end(), 0u);
 
     const std::size_t n = a.examples.size;
-    const std::size_t batch = options_.batch == 0 ? n : std::min(n, static_cast<std::size_t>(options_.batch));
+    const auto [steps, batch] = steps_of(options_, n);
     const std::size_t per_epoch = (n + batch - 1) / batch;
-    const std::size_t steps = options_.steps > 0 ? static_cast<std::size_t>(options_.steps)
-                                                 : per_epoch * static_cast<std::size_t>(options_.epochs);
     const float lr = static_cast<float>(learning_rate(options_, a.round));
     Stream stream(a.seed, Purpose::order, a.round, a.examples.id);
-    // Whether the gradient needs no place of its own: plain steps are added to the model as they are computed, unless a
-    // batch takes several blocks, of which each needs the parameters before the step.
-    const bool plain = options_.momentum == 0 && options_.weight_decay == 0 && model_.l2() == 0;
-    const bool in_place = plain && (steps == 1 || batch <= worker.batch.rows);
+    const bool in_place = steps_in_place(options_, model_.l2(), n, worker.batch.rows);
 
     if (!in_place) std::copy(a.global.begin(), a.global.end(), worker.parameters.begin());
     std::fill(worker.velocity.begin(), worker.velocity.end(), 0.0F);

@@ -14,11 +14,16 @@ namespace {
 // Opens the shards of consecutive parts, each once.
 class Opener {
  public:
+  explicit Opener(const Schema& schema) : schema_(schema) {}
+
   const Shard& operator()(const Part& part) {
     if (!shard_ || shard_->path() != part.file) {
       shard_.reset();
       shard_ = Shard::open(part.file);
     }
+    if (!shard_->schema().matches(schema_))
+      fail(ExitCode::bad_data, "{}: expected {} as before, found {}", part.file, schema_.text(),
+           shard_->schema().text());
     const std::size_t clients = shard_->offsets().size() - 1, end = part.first_client + part.clients;
     if (end > clients)
       fail(ExitCode::bad_data, "{}: expected at least {} clients as before, found {}", part.file, end, clients);
@@ -26,6 +31,7 @@ class Opener {
   }
 
  private:
+  const Schema& schema_;
   std::unique_ptr<Shard> shard_;
 };
 
@@ -68,8 +74,8 @@ Block leave_on_file(const Shard& shard, std::size_t first, std::size_t end, std:
 
 }  // namespace
 
-Dataset load(std::span<const Part> parts, std::size_t classes, bool skip_bad, Budget budget) {
-  Opener shard_of;
+Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget) {
+  Opener shard_of(schema);
   std::size_t total = 0, largest = 0;
   for (const Part& part : budget.bytes > 0 ? parts : parts.first(0)) {
     const Shard& shard = shard_of(part);
@@ -96,13 +102,13 @@ Dataset load(std::span<const Part> parts, std::size_t classes, bool skip_bad, Bu
     const std::size_t held = room == SIZE_MAX ? part.clients : clients_within(shard, part.first_client, end, room);
     const std::size_t middle = part.first_client + held;
     if (held > 0) {
-      blocks.push_back(shard.read_clients(part.first_client, held, classes, skip_bad));
+      blocks.push_back(shard.read_clients(part.first_client, held, schema.classes, skip_bad));
       blocks.back().first_client = part.first_id;
       if (room != SIZE_MAX)
         room -= (shard.offsets()[middle] - shard.offsets()[part.first_client]) * shard.schema().example_bytes();
     }
     if (middle < end) {
-      blocks.push_back(leave_on_file(shard, middle, end, classes, skip_bad, ahead));
+      blocks.push_back(leave_on_file(shard, middle, end, schema.classes, skip_bad, ahead));
       blocks.back().first_client = part.first_id + held;
     }
   }

@@ -21,8 +21,10 @@ struct Budget {
   std::size_t threads = 1;  // that each need a client at a time
 };
 
-// Every value is read and checked once: see Shard::read. Within the budget the first clients are held and the others
-// are on file, with some memory for a Prefetcher; its Error(usage) says what the least is.
-Dataset load(std::span<const Part> parts, std::size_t classes, bool skip_bad, Budget budget);
+// Every value is read and checked once, against the schema of the federation: see Shard::read; Error(bad_data) for a
+// file that does not match it, since what is at that name here may be another file than elsewhere. Within the budget
+// the first clients are held and the others are on file, with some memory for a Prefetcher; its Error(usage) says what
+// the least is.
+Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget);
 
 }  // namespace fedmpi::data

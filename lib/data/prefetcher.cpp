@@ -169,7 +169,8 @@ void Prefetcher::announce(std::size_t from) {
     const std::size_t end = group_end(announced_);
     const ClientExamples& before = on_file_[announced_ - 1];
     const Shard* file = opened(client.block->file);
-    if (file != nullptr && (client.block != before.block || client.id != before.id + 1))
+    const bool there = file != nullptr && rows[end - announced_] <= file->rows();  // else read() will say so
+    if (there && (client.block != before.block || client.id != before.id + 1))
       file->will_need(rows[0], rows[end - announced_] - rows[0]);
     announced_ = end;
   }

@@ -17,6 +17,10 @@ std::size_t Schema::example_bytes() const {
   return row_bytes() + (task == Task::classification ? sizeof(std::int32_t) : targets * sizeof(float));
 }
 
+bool Schema::matches(const Schema& other) const {
+  return task == other.task && features() == other.features() && targets == other.targets;
+}
+
 std::string Schema::text() const {
   return fmt::format("{} features and {} {}", features(), task == Task::classification ? classes : targets,
                      task == Task::classification ? "classes" : "regression targets");

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/magnitude.hpp"
@@ -54,6 +56,33 @@ void refuse_gap(const std::string& directory, const std::vector<std::string>& fi
            name(next), file);
     next = number + 1;
   }
+}
+
+[[noreturn]] void refuse_search(const std::string& where, int error) {
+  fail(ExitCode::bad_data, "data.shards: '{}' cannot be searched: {}", where, std::strerror(error));
+}
+
+std::vector<std::string> shards_in(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> files;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with("shard-") && name.ends_with(".h5")) files.push_back(directory + "/" + name);
+  }
+  if (error) refuse_search(directory, error.value());
+  return files;
+}
+
+std::vector<std::string> matching(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> files;
+  const int outcome = glob(pattern.c_str(), GLOB_ERR, nullptr, &found);
+  const int error = errno;
+  if (outcome == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  globfree(&found);
+  if (outcome != 0 && outcome != GLOB_NOMATCH && error != ENOENT) refuse_search(pattern, error);
+  return files;
 }
 
 void shrink(Block& block, std::size_t rows) {
@@ -191,19 +220,14 @@ Block Shard::read_clients(std::size_t first, std::size_t count, std::size_t clas
 }
 
 std::vector<std::string> shard_files(const std::string& pattern) {
+  // A name that is there is meant as it stands, whatever characters it has.
   struct stat info {};
-  const bool directory = stat(pattern.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-  const std::string search = directory ? pattern + "/shard-*.h5" : pattern;
-  glob_t found{};
-  std::vector<std::string> files;
-  const int outcome = glob(search.c_str(), GLOB_ERR, nullptr, &found);
-  const int error = errno;
-  if (outcome == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-  globfree(&found);
-  if (outcome != 0 && outcome != GLOB_NOMATCH && error != ENOENT)
-    fail(ExitCode::bad_data, "data.shards: '{}' cannot be searched: {}", search, std::strerror(error));
+  const bool exists = stat(pattern.c_str(), &info) == 0, directory = exists && S_ISDIR(info.st_mode);
+  if (exists && !directory) return {pattern};
+  std::vector<std::string> files = directory ? shards_in(pattern) : matching(pattern);
   if (files.empty())
-    fail(ExitCode::bad_data, "data.shards: expected shards at '{}', found no file of that name", search);
+    fail(ExitCode::bad_data, "data.shards: expected shards at '{}', found no file of that name",
+         directory ? pattern + "/shard-*.h5" : pattern);
   std::sort(files.begin(), files.end());
   if (directory) refuse_gap(pattern, files);
   return files;

@@ -210,6 +210,14 @@ void ShardWriter::write(Source& source, std::span<const std::uint32_t> client, s
   }
 }
 
+void ShardWriter::write_text(const std::string& path, const std::string& text) {
+  pending_.push_back(path);
+  std::FILE* file = std::fopen(aside(path).c_str(), "w");
+  if (file == nullptr) fail(ExitCode::cannot_create, "{}: cannot be created: {}", path, std::strerror(errno));
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !written) fail(ExitCode::io, "{}: cannot be written: {}", path, std::strerror(errno));
+}
+
 void ShardWriter::commit() {
   if (pending_.empty()) return;
   // A file has its name only when all of it is on the disk: one call for all of them.

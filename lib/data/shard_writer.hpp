@@ -42,6 +42,7 @@ class ShardWriter {
   // client the examples keep the source's order. Error(cannot_create), also when a file already exists;
   // Error(io); and what the source throws.
   void write(Source& source, std::span<const std::uint32_t> client, std::span<const ShardFile> files);
+  void write_text(const std::string& path, const std::string& text);
   void commit();
 
  private:

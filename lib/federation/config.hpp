@@ -77,8 +77,8 @@ struct Config {
 };
 
 // "client.lr 0.1, here 0.2": the options in which two runs may not differ if one is to go on where the other
-// stopped, and do. Options about how long and how to run (rounds, threads, stop, eval, run) may always
-// differ.
+// stopped, and do. Options about how long and how to run (data, of which the contents are compared; rounds, threads,
+// deadline, survive, stop, eval, run) may always differ.
 std::vector<std::string> conflicts(const Config& before, const Config& now);
 
 }  // namespace fedmpi::federation

@@ -42,13 +42,13 @@ class Federation {
       : comm_(comm),
         config_(config),
         roster_(checked(comm, config)),
+        cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         model_(make_model()),
         pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
-        cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         evaluator_(*model_, roster_, pool_, config.eval.clients),
         round_(comm, cluster_, config, roster_, *model_, pool_),
         parameters_(cluster_, cluster_.leads() ? model_->layout().size() : 0) {
-    const std::string plan = describe_plan(comm, config, roster_, *model_, round_.exchange());
+    const std::string plan = describe_plan(comm, cluster_, config, roster_, *model_, round_.exchange());
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
       coordinator_.emplace(config, roster_, *model_, parameters(), observer, started_);
@@ -101,16 +101,18 @@ class Federation {
                                  static_cast<std::size_t>(config.federation.threads)};
     Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget);
     // A participant that may be lost evaluates nothing that the others would then miss.
-    const double time_of_root =
-        config.federation.survive ? std::numeric_limits<double>::infinity() : examples_per_round(config, roster);
+    const double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
+                                                          : training_time(participants(comm), config, roster);
     load_test(comm, roster, config.data.test, config.data.skip_bad, time_of_root);
     return roster;
   }
 
-  static double examples_per_round(const Config& config, const Roster& roster) {
-    const double clients = expected_cohort(config.federation, roster.clients);
+  // For how many examples, one after the other, a participant trains in a round.
+  static double training_time(int participants, const Config& config, const Roster& roster) {
+    const double clients = expected_cohort(config.federation, roster.clients) / participants;
+    const double at_once = std::clamp(clients, 1.0, static_cast<double>(config.federation.threads));
     const double of_client = static_cast<double>(roster.examples) / static_cast<double>(roster.clients);
-    return clients * client::examples_per_round(config.client, of_client);
+    return clients / at_once * client::examples_per_round(config.client, of_client);
   }
 
   // Options that only make sense together with the data, on all ranks before anything is allocated for them.
@@ -123,7 +125,8 @@ class Federation {
       server::make(config_.server, 0);
       check_target(config_.stop, roster_.schema.task);
     });
-    check_memory(comm_, memory_to_train(comm_, config_, roster_, model->layout().size()), "the model and updates");
+    check_memory(comm_, memory_to_train(comm_, cluster_, config_, roster_, model->layout().size()),
+                 "the model and updates");
     return model;
   }
 
@@ -280,9 +283,9 @@ class Federation {
   mpi::Communicator& comm_;
   const Config& config_;
   Roster roster_;
+  mpi::Cluster cluster_;
   std::unique_ptr<model::Model> model_;
   ThreadPool pool_;
-  mpi::Cluster cluster_;
   Evaluator evaluator_;
   Round round_;
   mpi::Shared<float> parameters_;           // of each node's leader

@@ -54,16 +54,6 @@ std::uint64_t control_group_limit() {
   return limit;
 }
 
-// What this job may hold on this node, all its processes together.
-std::uint64_t job_limit() {
-  std::uint64_t limit = control_group_limit();
-  // In a heterogeneous job every rank finds the number of the first component.
-  if (environment_number("SLURM_HET_SIZE")) return limit;
-  const auto mib = environment_number("SLURM_MEM_PER_NODE");
-  if (mib && *mib > 0) limit = std::min(limit, static_cast<std::uint64_t>(*mib) << 20);  // 0 = all of the node
-  return limit;
-}
-
 std::string host_name() {
   std::array<char, 256> name{};
   gethostname(name.data(), name.size() - 1);
@@ -75,6 +65,15 @@ struct Node {
 };
 
 }  // namespace
+
+std::uint64_t job_limit() {
+  std::uint64_t limit = control_group_limit();
+  // In a heterogeneous job every rank finds the number of the first component.
+  if (environment_number("SLURM_HET_SIZE")) return limit;
+  const auto mib = environment_number("SLURM_MEM_PER_NODE");
+  if (mib && *mib > 0) limit = std::min(limit, static_cast<std::uint64_t>(*mib) << 20);  // 0 = all of the node
+  return limit;
+}
 
 std::string bytes_text(std::uint64_t bytes) {
   constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -13,6 +13,9 @@ namespace fedmpi::federation {
 // A CollectiveError(usage) names every node on which it does not fit. On all ranks together.
 void check_memory(mpi::Communicator& comm, std::uint64_t bytes, const std::string& what);
 
+// Bytes that this job may hold on this node, all its processes together; the largest number where nobody says.
+std::uint64_t job_limit();
+
 std::string bytes_text(std::uint64_t bytes);  // "1.5 MiB"
 
 }  // namespace fedmpi::federation

@@ -38,33 +38,35 @@ std::string describe_test(const Config& config, const Roster& roster) {
 
 }  // namespace
 
-std::uint64_t memory_to_train(const mpi::Communicator& comm, const Config& config, const Roster& roster,
-                              std::size_t parameters) {
-  const std::size_t largest = roster.mine.largest_client();
+std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
+                              const Roster& roster, std::size_t parameters) {
+  const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
   const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
-  std::uint64_t vectors = 1;                                  // the model
-  vectors += threads * (config.client.momentum > 0 ? 3 : 2);  // local model, gradient, velocity
+  std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
+  const bool in_place = client::steps_in_place(config.client, config.model.l2, largest, client::block_rows(largest));
+  vectors += threads * (1u + (in_place ? 0 : 1) + (config.client.momentum > 0 ? 1 : 0));  // local, gradient, velocity
   std::uint64_t examples = threads * client::block_rows(largest);
   examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
-    vectors += 2 + 2 * states;      // the update; what is saved is read back,
-    vectors += states > 0 ? 1 : 0;  // an array of the state twice for a moment
+    vectors += 2 + 2 * states;      // the update; a checkpoint that is gone on from, for a moment,
+    vectors += states > 0 ? 1 : 0;  // and an array of its state twice
   }
   return (vectors * parameters + examples * roster.schema.features()) * sizeof(float) +
          aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads,
                                     clients_in_a_round(config, roster));
 }
 
-std::string describe_plan(mpi::Communicator& comm, const Config& config, const Roster& roster,
-                          const model::Model& model, const aggregate::Exchange& exchange) {
+std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
+                          const Roster& roster, const model::Model& model, const aggregate::Exchange& exchange) {
   const double cohort = expected_cohort(config.federation, roster.clients);
   const std::uint64_t d = model.layout().size();
   const double p = static_cast<double>(participants(comm));
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, config, roster, d) + roster.mine.memory(), examples};
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, d) + roster.mine.memory(),
+                                             examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;

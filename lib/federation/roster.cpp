@@ -79,8 +79,7 @@ Schema common_schema(std::vector<Header>& headers, const std::vector<std::string
   const Schema& first = headers.front().schema;
   for (const Header& h : headers) {
     const Schema& s = h.schema;
-    if (s.task != first.task || s.features() != first.features() || s.classes != first.classes ||
-        s.targets != first.targets)
+    if (!s.matches(first) || s.classes != first.classes)
       offenders.push_back(
           fmt::format("{}: expected {} as in {}, found {}", files[h.file], first.text(), files[0], s.text()));
   }
@@ -207,16 +206,11 @@ data::Part part_of(const Roster& roster, const Unit& u) {
   return {roster.files[u.file], u.first_client, u.clients, roster.first_client[u.file] + u.first_client};
 }
 
-// Whether a file that is opened again while the run goes on is another by now, by its sizes.
-bool replaced(const data::Dataset& read, const Unit& u, const Schema& schema) {
+// Whether a file that is opened again while the run goes on is another by now, by its examples.
+bool replaced(const data::Dataset& read, const Unit& u) {
   std::uint64_t examples = 0;
-  bool same = true;
-  for (const data::Block& b : read.blocks()) {
-    same = same && b.schema.task == schema.task && b.schema.features() == schema.features() &&
-           b.schema.targets == schema.targets;
-    examples += b.rows + b.dropped;
-  }
-  return !same || examples != u.examples;
+  for (const data::Block& b : read.blocks()) examples += b.rows + b.dropped;
+  return examples != u.examples;
 }
 
 void load_my_clients(mpi::Communicator& comm, Roster& roster) {
@@ -224,7 +218,7 @@ void load_my_clients(mpi::Communicator& comm, Roster& roster) {
     std::vector<data::Part> parts;
     for (const Unit& u : roster.units)
       if (static_cast<int>(u.participant) == participant_index(comm)) parts.push_back(part_of(roster, u));
-    roster.mine = data::load(parts, roster.schema.classes, roster.skip_bad, roster.budget);
+    roster.mine = data::load(parts, roster.schema, roster.skip_bad, roster.budget);
   });
 }
 
@@ -259,11 +253,17 @@ void survey(mpi::Communicator& comm, Roster& roster) {
   comm.all_sum(std::span(&roster.dropped, 1));
 }
 
+// Where bad rows are left out.
+void refuse_none_good(std::uint64_t examples, const char* option, const std::string& where) {
+  if (examples == 0)
+    fail(ExitCode::bad_data, "{}: expected an example that is not bad in {}, found none", option, where);
+}
+
 // Rank 0's share of the test rows. Training an example takes its participant three times as long as evaluating one.
-double share_of_root(const mpi::Communicator& comm, double examples_per_round, std::size_t test_rows) {
+double share_of_root(const mpi::Communicator& comm, double training_time, std::size_t test_rows) {
   if (comm.size() == 1) return 1.0;
   const double p = participants(comm);
-  const double idle = 3.0 * examples_per_round / p, work = static_cast<double>(std::max<std::size_t>(1, test_rows));
+  const double idle = 3.0 * training_time, work = static_cast<double>(std::max<std::size_t>(1, test_rows));
   return std::clamp(idle / work, 1.0 / (p + 1.0), 1.0);
 }
 
@@ -314,8 +314,8 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     bool reached = false;
     try {
       const data::Part part = part_of(*this, u);
-      data::Dataset theirs = data::load(std::span(&part, 1), schema.classes, skip_bad, budget);
-      reached = !replaced(theirs, u, schema);
+      data::Dataset theirs = data::load(std::span(&part, 1), schema, skip_bad, budget);
+      reached = !replaced(theirs, u);
       if (reached) mine.add(std::move(theirs));
     } catch (const Error&) {           // a file of the other's own
     } catch (const std::bad_alloc&) {  // or more than there is room for here
@@ -335,23 +335,22 @@ Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_ba
   place_clients(comm, roster, gather_headers(comm, roster.files, owners, shards), owners);
   load_my_clients(comm, roster);
   survey(comm, roster);
+  mpi::collectively(comm, [&] { refuse_none_good(roster.examples, "data.shards", shards); });
   return roster;
 }
 
-void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad,
-               double examples_per_round) {
+void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad, double training_time) {
   mpi::collectively(comm, [&] {
     if (path.empty()) return;
     const auto shard = Shard::open(path);
     const Schema& found = shard->schema();
     const bool classes_fit =
         shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
-    if (found.task != roster.schema.task || found.features() != roster.schema.features() ||
-        found.targets != roster.schema.targets || !classes_fit)
+    if (!found.matches(roster.schema) || !classes_fit)
       fail(ExitCode::bad_data, "{}: expected {} as in {}, found {}", path, roster.schema.text(), roster.files[0],
            found.text());
     const std::size_t blocks = (shard->rows() + kEvaluationRows - 1) / kEvaluationRows;
-    const double of_root = share_of_root(comm, examples_per_round, shard->rows());
+    const double of_root = share_of_root(comm, training_time, shard->rows());
     // The blocks before this rank's part, as a share of all.
     const auto before = [&](int rank) {
       const double share = rank == 0 ? 0.0 : of_root + (1.0 - of_root) * (rank - 1) / participants(comm);
@@ -368,6 +367,9 @@ void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path,
   });
   roster.test_rows = roster.test.rows;
   comm.all_sum(std::span(&roster.test_rows, 1));
+  mpi::collectively(comm, [&] {
+    if (!path.empty()) refuse_none_good(roster.test_rows, "data.test", path);
+  });
 }
 
 }  // namespace fedmpi::federation

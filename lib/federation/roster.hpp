@@ -51,9 +51,8 @@ int participant_index(const mpi::Communicator& comm);  // 0 … participants-1, 
 // that names every offender. `budget` is each participant's.
 Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_bad, data::Budget budget = {});
 
-// The same for the test shard `path`, if not empty. While the participants train so many examples in a round, rank 0
-// has time to evaluate: its part is as large as that allows, and the participants share the rest.
-void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad,
-               double examples_per_round);
+// The same for the test shard `path`, if not empty. While a participant trains so many examples in a round, one after
+// the other, rank 0 has time to evaluate: its part is as large as that allows, and the participants share the rest.
+void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad, double training_time);
 
 }  // namespace fedmpi::federation

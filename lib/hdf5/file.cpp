@@ -108,15 +108,11 @@ Dataset File::create_dataset(const std::string& path, const std::vector<std::siz
   H5Pset_create_intermediate_group(links.get(), 1);
   const Handle plist = property_list(H5P_DATASET_CREATE);
   std::vector<hsize_t> dims = extents(shape), chunk = dims;
-  // Halves the chunk's largest dimension, the rows first, until it is about 1 MiB.
+  // Whole rows, of about 1 MiB together: a chunk that is damaged is then missed as a whole.
   for (auto& c : chunk) c = std::max<hsize_t>(c, 1);
-  const auto chunk_bytes = [&] {
-    std::size_t b = H5Tget_size(file_type);
-    for (const auto c : chunk) b *= c;
-    return b;
-  };
-  for (std::size_t d = 0; d < chunk.size() && chunk_bytes() > kChunkBytes; ++d)
-    chunk[d] = std::max<hsize_t>(1, kChunkBytes / std::max<std::size_t>(1, chunk_bytes() / chunk[d]));
+  std::size_t row_bytes = H5Tget_size(file_type);
+  for (std::size_t d = 1; d < chunk.size(); ++d) row_bytes *= chunk[d];
+  chunk[0] = std::clamp<hsize_t>(kChunkBytes / row_bytes, 1, chunk[0]);
   H5Pset_chunk(plist.get(), static_cast<int>(chunk.size()), chunk.data());
   H5Pset_fletcher32(plist.get());
   H5Pset_fill_time(plist.get(), H5D_FILL_TIME_NEVER);

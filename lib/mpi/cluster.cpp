@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "mpi/lifeline.hpp"
-#include "mpi/polling.hpp"
 #include "mpi/roll_call.hpp"
 #include "mpi/shared_memory.hpp"
 
@@ -134,14 +133,14 @@ void Cluster::receive_sum(std::span<std::int64_t> block) {
   star_->reduce_sum(block);
 }
 
-void Cluster::wait(Doorbell& bell, std::uint32_t count) const {
+void Cluster::wait(Doorbell& bell, std::uint32_t count, std::optional<Polling>& waiting) const {
   if (!roll_call_) {
     bell.wait(count, looks_);
     return;
   }
-  Polling waiting;
+  if (!waiting) waiting.emplace();
   while (!bell.wait(count, looks_, std::chrono::steady_clock::now() + kBetweenLooksAtRoll))
-    roll_call_->meanwhile(waiting);
+    roll_call_->meanwhile(*waiting);
 }
 
 const void* Cluster::said_by(int member) const {
@@ -158,7 +157,8 @@ void Cluster::arrive(const void* data, std::size_t bytes) {
     mine.bell.ring();
     return;
   }
-  for (std::size_t m = 1; m < boards_.size(); ++m) wait(boards_[m]->bell, arrivals_);
+  std::optional<Polling> waiting;  // for all of them together
+  for (std::size_t m = 1; m < boards_.size(); ++m) wait(boards_[m]->bell, arrivals_, waiting);
 }
 
 void Cluster::release(void* data, std::size_t bytes) {
@@ -170,7 +170,8 @@ void Cluster::release(void* data, std::size_t bytes) {
     if (bytes > 0) std::memcpy(notice_->payload[releases_ % 2], data, bytes);
     notice_->bell.ring();
   } else {
-    wait(notice_->bell, releases_);
+    std::optional<Polling> waiting;
+    wait(notice_->bell, releases_, waiting);
     if (bytes > 0) std::memcpy(data, notice_->payload[releases_ % 2], bytes);
   }
 }

@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
 
 #include "mpi/communicator.hpp"
 #include "mpi/doorbell.hpp"
+#include "mpi/polling.hpp"
 #include "mpi/star.hpp"
 
 namespace fedmpi::mpi {
@@ -127,7 +129,7 @@ class Cluster {
   void arrive(const void* data, std::size_t bytes);
   void release(void* data, std::size_t bytes);
   const void* said_by(int member) const;
-  void wait(Doorbell& bell, std::uint32_t count) const;
+  void wait(Doorbell& bell, std::uint32_t count, std::optional<Polling>& waiting) const;
 
   Communicator& comm_;
   std::unique_ptr<Communicator> node_, leaders_, senders_;  // on leaders; on leaders but rank 0

@@ -17,8 +17,9 @@ namespace {
 
 constexpr std::size_t kBlock = std::size_t{1} << 28;  // bytes per message: no count outgrows an int
 
-// Only a process of this very program: the number may be somebody else's by now.
+// Only another process of this very program: the number may be somebody else's by now, or one of another container.
 void kill_if_ours(std::int64_t pid) {
+  if (pid == getpid()) return;
   std::error_code gone;
   const auto theirs = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", gone);
   if (!gone && theirs == std::filesystem::read_symlink("/proc/self/exe", gone)) kill(static_cast<pid_t>(pid), SIGKILL);

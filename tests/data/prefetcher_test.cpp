@@ -53,7 +53,7 @@ class OnFileClients : public testing::Test {
   Dataset loaded(Budget budget, bool skip_bad = false) {
     const std::size_t half = kSizes.size() / 2;  // two parts of one file
     const std::vector<Part> parts = {{path_, 0, half, 100}, {path_, half, kSizes.size() - half, 100 + half}};
-    return load(parts, 10, skip_bad, budget);
+    return load(parts, Shard::open(path_)->schema(), skip_bad, budget);
   }
   // All clients that have examples, the largest first as a round has them.
   static std::vector<ClientExamples> clients(const Dataset& dataset) {

@@ -322,6 +322,20 @@ TEST(ShardFiles, AreFoundInOrderOfName) {
   expect_error(ExitCode::bad_data, {"data.shards", "empty"}, [&] { shard_files(directory / "empty"); });
 }
 
+// A folder or a file that is there is no pattern, whatever its name.
+TEST(ShardFiles, AreFoundUnderNamesThatCouldBePatterns) {
+  const TemporaryDirectory directory;
+  for (const char* name : {"q1", "q[1]"}) {
+    std::filesystem::create_directory(directory / name);
+    test::write_file(directory / (std::string(name) + "/shard-00000.h5"), "");
+  }
+  test::write_file(directory / "a1.h5", "");
+  test::write_file(directory / "a[1].h5", "");
+  EXPECT_EQ(shard_files(directory / "q[1]"), Strings{directory / "q[1]/shard-00000.h5"});
+  EXPECT_EQ(shard_files(directory / "a[1].h5"), Strings{directory / "a[1].h5"});
+  EXPECT_EQ(shard_files(directory / "a[12].h5"), Strings{directory / "a1.h5"});
+}
+
 TEST(ShardFiles, AreRefusedWithANumberMissingBetweenThem) {
   const TemporaryDirectory directory;
   for (const char* name : {"shard-00000.h5", "shard-00001.h5", "shard-00003.h5"})

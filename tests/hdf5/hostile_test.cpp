@@ -1,10 +1,12 @@
 // Files that are damaged, or made to harm whoever reads them, each as the C library writes it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <functional>
+#include <numeric>
 
 #include "hdf5/file.hpp"
 #include "hdf5/probe.hpp"
@@ -114,6 +116,25 @@ constexpr hsize_t kChunk = 1024;
 TEST_F(HostileFile, MayNotDeclareMoreThanItStores) {
   make([](hid_t f) { create_raw(f, {hsize_t{1} << 40}, [](hid_t plist) { H5Pset_chunk(plist, 1, &kChunk); }); });
   expect_refused("x", {"stored bytes", "found 0"});
+}
+
+// What is stored contiguously is as long as the file's header says.
+TEST_F(HostileFile, MayNotClaimToStoreMoreThanTheFileHolds) {
+  const std::vector<float> values(1031);
+  make([&](hid_t f) {
+    create_raw(
+        f, {values.size()}, [](hid_t) {}, values.data());
+  });
+  std::string bytes = test::read_file(path_);
+  for (const std::uint64_t bytes_each : {std::uint64_t{1}, std::uint64_t{sizeof(float)}}) {
+    const std::uint64_t number = values.size() * bytes_each, forged = bytes_each << 44;
+    const std::string then(reinterpret_cast<const char*>(&number), sizeof number);
+    const std::string now(reinterpret_cast<const char*>(&forged), sizeof forged);
+    ASSERT_NE(bytes.find(then), std::string::npos);
+    for (std::size_t at = 0; (at = bytes.find(then)) != std::string::npos;) bytes.replace(at, then.size(), now);
+  }
+  test::write_file(path_, bytes);
+  expect_refused("x", {"stored bytes", fmt::format("found {}", bytes.size())});
 }
 
 TEST_F(HostileFile, MayNotDeclareMoreThanDeflateCanHold) {
@@ -232,6 +253,27 @@ TEST_F(HostileFile, IsRefusedWhenAChunkIsLost) {
   expect_error(ExitCode::bad_data, {"names", "lost block"},
                [&] { File::open(path_).dataset("names").read_strings(0, 2); });
   EXPECT_EQ(File::open(path_).dataset("open").read_all<float>(), zeros) << "there is no note";
+}
+
+// Also of rows that are longer than a chunk usually is.
+TEST_F(HostileFile, IsRefusedWhenAPartOfALongRowIsLost) {
+  std::vector<float> row(300'000);
+  std::iota(row.begin(), row.end(), 1.0F);
+  File file = File::create(path_);
+  {
+    Dataset x = file.create_dataset<float>("x", {2, row.size()});
+    x.write<float>(0, 1, row);
+    x.write<float>(1, 1, row);
+    x.seal();
+  }
+  file.close();
+  std::string bytes = test::read_file(path_);
+  const std::string first(reinterpret_cast<const char*>(row.data()), 16);
+  const std::size_t at = bytes.find(first);
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, row.size() * sizeof(float) + 4, row.size() * sizeof(float) + 4, '\0');
+  test::write_file(path_, bytes);
+  expect_refused("x", {"lost block in rows 0 to 0"});
 }
 
 // Of a chunk that was never written nothing is read: what the memory held before must not be taken for data. The last

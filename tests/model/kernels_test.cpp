@@ -281,6 +281,11 @@ TEST(Losses, CountWhatIsRight) {
                 .apply(view(one), {{nullptr, 0, 4}, two_labels, {nullptr, 0, 0}})
                 .metric,
             3.0);
+  Matrix overflown = Matrix::Constant(1, 4, NAN);  // predicts nothing
+  EXPECT_EQ(find_by_name(losses(), "cross-entropy", "")
+                .apply(view(overflown), {{nullptr, 0, 4}, two_labels, {nullptr, 0, 0}})
+                .metric,
+            0.0);
   const Matrix targets = Matrix::Zero(3, 4);
   const data::Batch numbers{{nullptr, 0, 4}, {}, constant(targets)};
   EXPECT_EQ(find_by_name(losses(), "squared", "").apply(view(z), numbers).metric, 9 + 1 + 4 + 1 + 1 + 1);

@@ -130,6 +130,20 @@ TEST(Deadline, NamesWhoDoesNotAnswer) {
   cluster.release();
 }
 
+// The time is that of all together, not of each.
+TEST(Deadline, IsNotBegunAnewForEachWhoIsLate) {
+  Communicator comm(MPI_COMM_WORLD);
+  Cluster cluster(comm, true, {.deadline = 0.5});
+  if (comm.size() < 5) return;
+  if (comm.is_root()) {
+    test::expect_error(ExitCode::stopped, {"no answer from rank ", "4 for 0.5 s"}, [&] { cluster.arrive(); });
+  } else {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400 * comm.rank()));
+    cluster.arrive();
+  }
+  cluster.release();
+}
+
 // So it does when those who wait are themselves waited for: here for the sum that one of them holds up.
 TEST(Deadline, NamesWhoHoldsUpASumBetweenNodes) {
   Communicator comm(MPI_COMM_WORLD);

@@ -1,6 +1,7 @@
 """Sweeps, jobs that cannot work, and what a job's log looks like."""
 
 import csv
+import os
 import re
 import time
 
@@ -110,7 +111,9 @@ class Refused(batch.Jobs):
 
     def test_the_ranks_see_what_the_script_sees(self):
         """Also where the job itself was given some variables only."""
-        job = self.job("run", sbatch=["--ntasks=2", f"--export=FEDMPI={support.PROGRAM}"])
+        variables = [f"FEDMPI={support.PROGRAM}"]
+        variables += [f"{name}={os.environ[name]}" for name in ("ASAN_OPTIONS", "TSAN_OPTIONS") if name in os.environ]
+        job = self.job("run", sbatch=["--ntasks=2", f"--export={','.join(variables)}"])
         self.assertIn("all 20 rounds done", job.ended())
 
 

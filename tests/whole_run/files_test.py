@@ -184,6 +184,17 @@ class Checkpoints(support.WholeRun):
         self.assertEqual((self.folder / "run" / "latest.h5").readlink().name, "checkpoint-000004.h5")
 
 
+class Shards(support.WholeRun):
+    def test_of_two_that_are_made_at_once_into_one_folder_one_is_made(self):
+        out = self.folder / "shards"
+        words = ["shard", "synthetic:1,1", "--clients", 300, "--files", 20, "--holdout", 0.1, "--out", out]
+        both = [support.Started(*words) for _ in range(2)]
+        ended = [one.wait(60) for one in both]
+        self.assertEqual(sorted(one.code for one in ended), [support.DONE, support.CANNOT_CREATE], str(ended))
+        self.assertEqual(len(list(out.iterdir())), 21)
+        self.train("run", {"data.shards": out, "data.test": out / "test.h5", "federation.rounds": 1})
+
+
 class Inspect(support.WholeRun):
     def inspect(self, file):
         text = self.fedmpi("inspect", file).out

@@ -99,6 +99,12 @@ class FullDisk(support.WholeRun):
         refused = support.Started("train", "--no.such", "option", wrapper=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
         self.assertEqual(refused.wait().code, support.USAGE)
 
+    def test_of_what_was_asked_for_is_told(self):
+        for words in ([self.shards / "shard-00000.h5"], ["--json", self.shards / "shard-00000.h5"]):
+            ended = support.Started("inspect", *words, wrapper=["sh", "-c", 'exec "$@" >/dev/full', "sh"]).wait()
+            self.assertEqual(ended.code, 74, str(ended))
+            self.assertIn("standard output cannot be written: No space left on device", ended.diagnostics[0])
+
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
         cases = {"/proc/fedmpi": " cannot be created", "/sys/kernel": "/.lock cannot be written",

@@ -55,6 +55,22 @@ class Misfits(Faults):
             (self.whole / "shards" / name).write_text("nothing")
         self.assert_all_named(["shard-0.h5", "shard-2.h5"])
 
+    def test_a_participant_that_finds_another_shard_of_that_name(self):
+        """A copy on a node's own disk, say: rank 1 has told all ranks what is in it, rank 2 is to train on it too."""
+        others = {"wide": {"width": 4000}, "narrow": {"width": WIDTH - 2}}
+        for name, other in others.items():
+            with self.subTest(name):
+                for rank in range(3):
+                    write(self.folder / name / str(rank) / "shard.h5", **(other if rank == 2 else {}))
+                words = support.words_of({"run.dir": self.folder / f"run-{name}", "data.shards": "shard.h5",
+                                          "federation.rounds": 1})
+                where = f'cd {self.folder}/{name}/"${{OMPI_COMM_WORLD_RANK:-$PMIX_RANK}}" && exec "$@"'
+                ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", where, "sh"]).wait()
+                self.assertEqual(ended.code, support.BAD_DATA, str(ended))
+                self.assertIn(f"shard.h5: expected {WIDTH} features and {CLASSES} classes as before, found "
+                              f"{other['width']} features", ended.err)
+                self.assertFalse((self.folder / f"run-{name}").exists())
+
     def test_a_test_shard_that_does_not_fit(self):
         for how in ({"width": WIDTH + 2}, {"classes": CLASSES + 1}):
             with self.subTest(**how):
@@ -86,6 +102,18 @@ class Misfits(Faults):
             with self.subTest(name=name):
                 self.assert_refused(attacks, victim=name, **{"data.shards": "{folder}/" + name})
         self.assert_refused(attacks, code=support.USAGE, **{"data.shards": ""})
+
+
+    def test_nothing_but_bad_rows(self):
+        for option, path in (("data.shards", "shards/*.h5"), ("data.test", "test.h5")):
+            with self.subTest(option):
+                self.write_shards()
+                for file in self.whole.glob(path):
+                    put("features", (slice(None), 0), np.nan)(file)
+                for ranks in (0, 3):
+                    ended = self.run_on_whole("run", ranks, support.BAD_DATA, **{"data.skip-bad": "on"})
+                    self.assertRegex(ended.diagnostics[0], f"{option}: expected an example that is not bad in .*, found none")
+                    self.assertFalse((self.folder / "run").exists())
 
 
 class BadUpdates(Faults):

@@ -19,7 +19,7 @@ Score binary_cross_entropy(MatrixView outputs, const data::Batch& batch) {
     const float z = outputs(0, i), y = static_cast<float>(label(batch, i));
     const float e = std::exp(-std::abs(z));
     score.loss += std::max(z, 0.0F) - y * z + std::log1p(e);
-    score.metric += (z > 0.0F) == (y > 0.5F) ? 1.0 : 0.0;
+    score.metric += (y > 0.5F ? z > 0.0F : z <= 0.0F) ? 1.0 : 0.0;  // NaN predicts nothing
     outputs(0, i) = (z >= 0.0F ? 1.0F : e) / (1.0F + e) - y;
   }
   return score;
