@@ -187,7 +187,7 @@ class Checkpoints(support.WholeRun):
 class Shards(support.WholeRun):
     def test_of_two_that_are_made_at_once_into_one_folder_one_is_made(self):
         out = self.folder / "shards"
-        words = ["shard", "synthetic:1,1", "--clients", 300, "--files", 20, "--holdout", 0.1, "--out", out]
+        words = ["shard", "synthetic:1,1", "--clients", 30, "--files", 20, "--holdout", 0.1, "--out", out]
         both = [support.Started(*words) for _ in range(2)]
         ended = [one.wait(60) for one in both]
         self.assertEqual(sorted(one.code for one in ended), [support.DONE, support.CANNOT_CREATE], str(ended))
