@@ -1,5 +1,4 @@
 // Files that are damaged, or made to harm whoever reads them, each as the C library writes it.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -134,7 +133,7 @@ TEST_F(HostileFile, MayNotClaimToStoreMoreThanTheFileHolds) {
     for (std::size_t at = 0; (at = bytes.find(then)) != std::string::npos;) bytes.replace(at, then.size(), now);
   }
   test::write_file(path_, bytes);
-  expect_refused("x", {"stored bytes", fmt::format("found {}", bytes.size())});
+  expect_refused("x", {"x: expected "});  // HDF5 1.14 finds out by itself
 }
 
 TEST_F(HostileFile, MayNotDeclareMoreThanDeflateCanHold) {
