@@ -29,7 +29,7 @@ class OneFailure(support.WholeRun):
 
     def start(self, words, fail=0, how="", log=""):
         """A process alone: its operations come in the same order every time."""
-        environment = {**support.ENVIRONMENT, "LD_PRELOAD": LIBRARY, "FEDMPI_IO_FOLDER": f"{self.folder}/",
+        environment = {**support.environment(), "LD_PRELOAD": LIBRARY, "FEDMPI_IO_FOLDER": f"{self.folder}/",
                        "FEDMPI_IO_FAIL": str(fail), "FEDMPI_IO_HOW": how}
         if log:
             environment["FEDMPI_IO_LOG"] = str(log)

@@ -26,8 +26,9 @@ LAUNCHER = os.environ.get("MPIEXEC", "mpirun")
 SLOWER = float(os.environ.get("FEDMPI_SLOWER", "1"))  # so many times, a build with sanitizers
 TIMEOUT = 30 * SLOWER  # seconds
 
-# Open MPI refuses to start as root without these.
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+# Open MPI 4 keeps the files of all runs in a folder that the first makes and the last removes; one that starts while
+# another ends may fail over it. So each has one of its own.
+SESSIONS = tempfile.TemporaryDirectory(prefix="fedmpi-mpi-")
 
 DONE, USAGE, BAD_DATA, CANNOT_CREATE, STOPPED = 0, 2, 65, 73, 75
 
@@ -56,6 +57,12 @@ class Ended:
         return f"{' '.join(map(str, self.command))}\nexit code {self.code}\n{self.out}\n{self.err}"
 
 
+def environment():
+    """What a run is started with. Open MPI refuses to start as root without being told twice."""
+    return dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                OMPI_MCA_orte_top_session_dir=tempfile.mkdtemp(dir=SESSIONS.name))
+
+
 def processes():
     """{number: (session, the parent's number, name)} of all that run."""
     found = {}
@@ -81,7 +88,7 @@ class Started:
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
             self.command, stdout=self.out, stderr=self.err, stdin=subprocess.DEVNULL,
-            env=ENVIRONMENT, start_new_session=True)
+            env=environment(), start_new_session=True)
         self.gone = False
 
     def signal(self, number):
