@@ -120,10 +120,11 @@ def larger_batches(machine):
 
 def whole_round(machine):
     figures = []
-    for model, parameters in ("softmax", 7850), ("2nn", 199210):
+    # Rounds for half a second and more: the first tenths of one pass on a core that has just been idle.
+    for model, parameters, rounds in ("softmax", 7850, 200), ("2nn", 199210, 20):
         cohort = WORKS[model][1]
         run, alone, exchange = alternate(
-            3 * machine.repeats, lambda: machine.round(2, **work_options(model)),
+            3 * machine.repeats, lambda: machine.round(2, **work_options(model, rounds=rounds)),
             lambda: machine.benchmark("local_training_bench", f"^train/{model}/B:10$"),
             lambda: machine.benchmark("exchange_bench", f"^ours/{parameters}/", ranks=2,
                                       environment={"FEDMPI_BENCH_PARAMETERS": str(parameters),
