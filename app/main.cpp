@@ -2,9 +2,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <exception>
 #include <string_view>
 #include <system_error>
@@ -57,8 +54,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     const int code = run(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      fail(ExitCode::io, "standard output cannot be written: {}", std::strerror(errno));
+    app::flush_output();
     return code;
   } catch (const Error& error) {
     app::print_error(error.what());

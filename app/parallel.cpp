@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <new>
+#include <system_error>
 
 #include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
-#include "mpi/exit_file.hpp"
 #include "mpi/session.hpp"
 #include "progress.hpp"
 
@@ -16,18 +17,26 @@ int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicato
   hdf5::start_probing();
   mpi::Session session(argc, argv);
   const int rank = session.world().rank();
-  const auto leaving_with = [rank](int code) {
-    mpi::leave_exit_code(rank, code);
+  const auto leaving_with = [&session](int code) {
+    session.ends_with(code);
     return code;
   };
   try {
-    return leaving_with(command(session.world()));
+    const int code = command(session.world());
+    flush_output();
+    return leaving_with(code);
   } catch (const mpi::CollectiveError& error) {
     if (rank == 0) print_error(error.what());
     return leaving_with(static_cast<int>(error.code()));
   } catch (const Error& error) {
     print_error(fmt::format("rank {}: {}", rank, error.what()));
     session.abort(leaving_with(static_cast<int>(error.code())));
+  } catch (const std::bad_alloc&) {
+    print_error(fmt::format("rank {}: expected more memory than this process may have", rank));
+    session.abort(leaving_with(static_cast<int>(ExitCode::io)));
+  } catch (const std::system_error& error) {  // of threads and of fmt::print()
+    print_error(fmt::format("rank {}: {}", rank, error.what()));
+    session.abort(leaving_with(static_cast<int>(ExitCode::io)));
   } catch (const std::exception& error) {
     print_error(fmt::format("rank {}: a bug, please report it: {}", rank, error.what()));
     session.abort(leaving_with(static_cast<int>(ExitCode::bug)));

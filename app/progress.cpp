@@ -4,10 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <vector>
+
+#include "base/error.hpp"
 
 namespace fedmpi::app {
 
@@ -26,6 +30,11 @@ std::string printable(std::string text) {
 }
 
 void to_stderr(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    fail(ExitCode::io, "standard output cannot be written: {}", std::strerror(errno));
+}
 
 void print_error(const std::string& text) {
   std::string lines = "fedmpi: " + printable(text);

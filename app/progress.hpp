@@ -16,6 +16,9 @@ std::string printable(std::string text);
 // Writes as much of it as can be written: a log on a full disk does not end a run.
 void to_stderr(const std::string& text);
 
+// What has been printed on standard output so far; an Error(io) if it cannot be written.
+void flush_output();
+
 // `text` on stderr, printable, each line of it after "fedmpi: ".
 void print_error(const std::string& text);
 

@@ -114,7 +114,7 @@ void read_plainly(benchmark::State& state, const std::string& path, bool cold) {
 void stream(benchmark::State& state, const std::string& path, bool cold, std::size_t stride) {
   const auto shard = data::Shard::open(path);
   const std::size_t example = shard->schema().example_bytes(), count = shard->clients();
-  const data::Part all{path, 0, count, 0};
+  const data::Part all{path, 0, count, shard->rows(), 0};
   const data::Dataset dataset =
       data::load(std::span(&all, 1), shard->schema(), false, {shard->rows() * example / 8, 1});
   std::vector<data::ClientExamples> clients;

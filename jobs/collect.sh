@@ -45,6 +45,6 @@ rows() {
 
 # Tasks may end at the same moment: whoever renames last looks once more whether the table has them all.
 until [[ -f $table && $(<"$table") == "$(rows)" ]]; do
-  rows >"$table.$$"
-  mv "$table.$$" "$table"
+  rows >"$table.$HOSTNAME.$$"
+  mv "$table.$HOSTNAME.$$" "$table"
 done

@@ -38,7 +38,7 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 jobs/packages.sh libgtest-dev libbenchmark-dev dataset-fashion-mnist \
-  python3 python3-h5py python3-numpy python3-pandas slurm-wlm munge iproute2
+  python3 python3-h5py python3-numpy python3-pandas slurm-wlm munge iproute2 clang libclang-rt-dev
 echo "Building in $folder"
 cmake --preset $preset --log-level=WARNING >/dev/null
 jobs/build.sh $folder all

@@ -56,6 +56,11 @@ RunDirectory::RunDirectory(std::string path, std::size_t keep) : path_(std::move
   fs::create_directories(path_, error);
   if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot be created: {}", path_, error.message());
   lock_.emplace(path_ + "/.lock", "run.dir");
+  const std::string link = path_ + "/latest.h5.partial";
+  fs::remove(link, error);
+  fs::create_symlink(".", link, error);
+  if (error) fail(ExitCode::cannot_create, "run.dir: {} cannot hold a symbolic link: {}", path_, error.message());
+  fs::remove(link, error);
 }
 
 RunDirectory::~RunDirectory() {
@@ -89,8 +94,8 @@ std::optional<Checkpoint> RunDirectory::newest(const std::function<void(const st
       note(fmt::format("{}{}", error.what(), files.size() > 1 ? "; trying the checkpoint before it" : ""));
     }
   }
-  fail(ExitCode::bad_data, "run.resume: {} holds checkpoints, and none of them is whole; remove them to start anew",
-       path_);
+  fail(ExitCode::bad_data,
+       "run.resume: {} holds checkpoints, and none of them is whole; choose another directory to start anew", path_);
 }
 
 void RunDirectory::set_aside_after(std::uint64_t round) const {

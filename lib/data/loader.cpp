@@ -27,6 +27,10 @@ class Opener {
     const std::size_t clients = shard_->offsets().size() - 1, end = part.first_client + part.clients;
     if (end > clients)
       fail(ExitCode::bad_data, "{}: expected at least {} clients as before, found {}", part.file, end, clients);
+    const std::size_t examples = shard_->offsets()[end] - shard_->offsets()[part.first_client];
+    if (examples != part.examples)
+      fail(ExitCode::bad_data, "{}: expected {} examples of its clients {} to {} as before, found {}", part.file,
+           part.examples, part.first_client, end - 1, examples);
     return *shard_;
   }
 

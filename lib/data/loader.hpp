@@ -13,6 +13,7 @@ namespace fedmpi::data {
 struct Part {
   std::string file;
   std::size_t first_client = 0, clients = 0;  // as the file counts them
+  std::size_t examples = 0;                   // of these clients, the bad ones too
   ClientId first_id = 0;
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <new>
@@ -28,13 +27,6 @@ double norm(std::span<const float> x) {
     for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{x[j + k]} * double{x[j + k]};
   for (; j < x.size(); ++j) sums[0] += double{x[j]} * double{x[j]};
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
-}
-
-// Whether one history is of a run that has gone on from the end of another: what each round took differs from run to
-// run. Of the last row an evaluation may have been missing then; a first row alone tells nothing.
-bool continues(std::span<const checkpoint::Row> history, std::span<const checkpoint::Row> before) {
-  return before.size() > 1 && before.size() < history.size() &&
-         std::memcmp(history.data(), before.data(), before.subspan(1).size_bytes()) == 0;
 }
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }
@@ -94,26 +86,25 @@ void Coordinator::resume() {
     fail(ExitCode::cannot_create,
          "run.dir: {} already holds a run; choose another directory, or --run.resume auto to go on", config_.run.dir);
   }
-  if (from == "auto") {
-    if (auto newest = directory_.newest([&](const std::string& text) { note(text); })) restore(std::move(*newest));
+  // A job that is queued again is told the file that it first started from: what it has made since then is its own.
+  const auto is_own = [&](const checkpoint::Checkpoint& newest) {
+    return from == "auto" || Config::from_ini(newest.config, "the checkpoint's configuration").run.resume == from;
+  };
+  auto newest = directory_.newest([&](const std::string& text) { note(text); });
+  if (newest && is_own(*newest)) {
+    restore(std::move(*newest));
     saved_round_ = state_.round;
-  } else {
+  } else if (from != "auto") {
     std::error_code error;
     if (!fs::exists(from, error))
       fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'{}", from,
            error ? ": " + error.message() : "");
+    newest.reset();
     checkpoint::Checkpoint before = checkpoint::read(from);
-    if (!present.empty() && checkpoint::round_of(present.back()) > before.round) {
-      // A job that is queued again is told the file that it first started from.
-      const bool elsewhere = !fs::equivalent(fs::absolute(from).parent_path(), config_.run.dir);
-      auto own = directory_.newest([&](const std::string& text) { note(text); });
-      if (!elsewhere || !continues(own->history, before.history))
-        fail(ExitCode::cannot_create,
-             "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
-             config_.run.dir, before.round, from);
-      before = std::move(*own);
-      saved_round_ = before.round;
-    }
+    if (!present.empty() && checkpoint::round_of(present.back()) > before.round)
+      fail(ExitCode::cannot_create,
+           "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
+           config_.run.dir, before.round, from);
     restore(std::move(before));
   }
   if (!state_.history.empty() || state_.round > 0) {

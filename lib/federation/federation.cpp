@@ -74,6 +74,7 @@ class Federation {
     mpi::collectively(comm_, [&] {
       if (coordinator_) coordinator_->begin();
     });
+    cluster_.outlive_participants();
     for (;;) {
       Order order = first_order();
       announce(order, parameters());

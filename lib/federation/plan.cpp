@@ -65,8 +65,8 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, d) + roster.mine.memory(),
-                                             examples};
+  const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, d) + held, examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;

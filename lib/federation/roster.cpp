@@ -143,15 +143,17 @@ std::vector<Header> gather_headers(mpi::Communicator& comm, const std::vector<st
   mpi::collectively(comm, [&] {
     const int me = participant_index(comm);
     std::vector<std::string> problems;
+    ExitCode code = ExitCode::bad_data;
     for (std::size_t f = 0; f < files.size() && me >= 0; ++f) {
       if (static_cast<int>(owners[f]) != me) continue;
       try {
         header_of(*Shard::open(files[f]), f).append_to(words);
       } catch (const Error& error) {
         problems.emplace_back(error.what());
+        if (error.code() != ExitCode::bad_data) code = error.code();  // says nothing about the file
       }
     }
-    if (!problems.empty()) fail(ExitCode::bad_data, "{}", fmt::join(problems, "\n"));
+    if (!problems.empty()) fail(code, "{}", fmt::join(problems, "\n"));
   });
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(words));
   std::vector<Header> headers;
@@ -203,14 +205,7 @@ void place_clients(mpi::Communicator& comm, Roster& roster, std::vector<Header> 
 }
 
 data::Part part_of(const Roster& roster, const Unit& u) {
-  return {roster.files[u.file], u.first_client, u.clients, roster.first_client[u.file] + u.first_client};
-}
-
-// Whether a file that is opened again while the run goes on is another by now, by its examples.
-bool replaced(const data::Dataset& read, const Unit& u) {
-  std::uint64_t examples = 0;
-  for (const data::Block& b : read.blocks()) examples += b.rows + b.dropped;
-  return examples != u.examples;
+  return {roster.files[u.file], u.first_client, u.clients, u.examples, roster.first_client[u.file] + u.first_client};
 }
 
 void load_my_clients(mpi::Communicator& comm, Roster& roster) {
@@ -314,12 +309,10 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     bool reached = false;
     try {
       const data::Part part = part_of(*this, u);
-      data::Dataset theirs = data::load(std::span(&part, 1), schema, skip_bad, budget);
-      reached = !replaced(theirs, u);
-      if (reached) mine.add(std::move(theirs));
-    } catch (const Error&) {           // a file of the other's own
+      mine.add(data::load(std::span(&part, 1), schema, skip_bad, budget));
+      reached = true;
+    } catch (const Error&) {           // a file of the other's own, or another by now
     } catch (const std::bad_alloc&) {  // or more than there is room for here
-      reached = false;
     }
     if (!reached) out_of_reach += u.clients;  // the run says so
   }
@@ -340,9 +333,13 @@ Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_ba
 }
 
 void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path, bool skip_bad, double training_time) {
+  std::unique_ptr<Shard> shard;
+  std::uint64_t rows = 0, rows_of_root = 0;
+  std::size_t begin = 0, end = 0;
   mpi::collectively(comm, [&] {
     if (path.empty()) return;
-    const auto shard = Shard::open(path);
+    shard = Shard::open(path);
+    rows = rows_of_root = shard->rows();
     const Schema& found = shard->schema();
     const bool classes_fit =
         shard->classes_inferred() ? found.classes <= roster.schema.classes : found.classes == roster.schema.classes;
@@ -356,15 +353,24 @@ void load_test(mpi::Communicator& comm, Roster& roster, const std::string& path,
       const double share = rank == 0 ? 0.0 : of_root + (1.0 - of_root) * (rank - 1) / participants(comm);
       return static_cast<std::size_t>(std::lround(share * static_cast<double>(blocks)));
     };
-    const std::size_t begin = before(comm.rank()) * kEvaluationRows;
-    const std::size_t end = std::min(shard->rows(), before(comm.rank() + 1) * kEvaluationRows);
-    if (begin >= end) return;
+    end = std::min(shard->rows(), before(comm.rank() + 1) * kEvaluationRows);
+    begin = std::min(end, before(comm.rank()) * kEvaluationRows);
+  });
+  comm.broadcast_struct(rows_of_root);
+  mpi::collectively(comm, [&] {
+    if (rows != rows_of_root)
+      fail(ExitCode::bad_data, "{}: expected {} rows as on rank 0, found {}", path, rows_of_root, rows);
+  });
+  check_memory(comm, (end - begin) * roster.schema.example_bytes(), "the test examples");
+  mpi::collectively(comm, [&] {
+    if (begin == end) return;
     // Blocks are runs of rows of the file, also where bad rows are left out: the same for any number of ranks.
     std::vector<std::uint64_t> boundaries;
     for (std::size_t row = begin; row < end; row += kEvaluationRows) boundaries.push_back(row);
     boundaries.push_back(end);
     roster.test = shard->read(boundaries, roster.schema.classes, skip_bad);
   });
+  shard.reset();
   roster.test_rows = roster.test.rows;
   comm.all_sum(std::span(&roster.test_rows, 1));
   mpi::collectively(comm, [&] {

@@ -1,5 +1,6 @@
 #include "hdf5/file.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,14 +28,23 @@ Handle property_list(hid_t type) { return {H5Pcreate(type), H5Pclose}; }
 
 std::vector<hsize_t> extents(const std::vector<std::size_t>& shape) { return {shape.begin(), shape.end()}; }
 
+// That a file may not be read, or that its server does not answer, says nothing about what it holds.
+[[noreturn]] void refuse_to_open(const std::string& path) {
+  const bool no_such_file = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG;
+  fail(no_such_file ? ExitCode::bad_data : ExitCode::io, "{}: expected a readable file, found: {}", path,
+       std::strerror(errno));
+}
+
 }  // namespace
 
 File File::open(const std::string& path) {
   silence();
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0 || access(path.c_str(), R_OK) != 0)
-    fail(ExitCode::bad_data, "{}: expected a readable file, found: {}", path, std::strerror(errno));
+  if (stat(path.c_str(), &info) != 0) refuse_to_open(path);
   if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
+  const int tried = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (tried < 0) refuse_to_open(path);
+  ::close(tried);
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);

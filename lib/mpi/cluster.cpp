@@ -59,7 +59,6 @@ Cluster::Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patienc
       looks_(kLooks) {
   if (patience.survive && comm.size() > 1) {
     star_ = std::make_unique<Star>(comm, patience.deadline);
-    if (is_root() && comm.lifeline() != nullptr) comm.lifeline()->outlive_participants(true);
     leads_ = true;
     nodes_ = comm.size();
     return;
@@ -100,6 +99,10 @@ Cluster::~Cluster() {
   // With an error of its own rank 0 is about to leave by itself.
   if (is_root() && comm_.lifeline() != nullptr && !comm_.abandoned() && std::uncaught_exceptions() == 0)
     comm_.lifeline()->outlive_participants(false);
+}
+
+void Cluster::outlive_participants() {
+  if (star_ && is_root() && comm_.lifeline() != nullptr) comm_.lifeline()->outlive_participants(true);
 }
 
 void Cluster::look_for_lost() {

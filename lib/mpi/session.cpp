@@ -12,6 +12,7 @@
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "mpi/exit_file.hpp"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -21,36 +22,43 @@ namespace fedmpi::mpi {
 
 namespace {
 
-// While this lives the ranks are starting. One that dies or stands still then keeps the others waiting in MPI, and no
-// launcher ends them that is to live with dead ranks.
-class Start {
+// If this lives longer than so many seconds the process leaves with that code, after some last words: MPI is waited
+// for, which waits for all ranks, and one may have died or stand still. No launcher ends the others that is to live
+// with dead ranks.
+class TimeLimit {
  public:
-  Start() {
-    const auto seconds = environment_number("FEDMPI_START_SECONDS").value_or(600);
+  TimeLimit(std::int64_t seconds, int exit_code, std::string_view last_words) {
+    code_ = exit_code;
+    words_ = last_words.data();
+    length_ = static_cast<std::sig_atomic_t>(last_words.size());
     std::signal(SIGALRM, [](int) {
-      constexpr std::string_view text =
-          "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n";
-      [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
-      std::_Exit(static_cast<int>(ExitCode::stopped));
+      [[maybe_unused]] const auto written = write(STDERR_FILENO, words_, static_cast<std::size_t>(length_));
+      std::_Exit(code_);
     });
     alarm(static_cast<unsigned>(std::clamp<std::int64_t>(seconds, 1, 86'400)));
   }
-  ~Start() {
+  ~TimeLimit() {
     alarm(0);
     std::signal(SIGALRM, SIG_DFL);
   }
-  Start(const Start&) = delete;
-  Start& operator=(const Start&) = delete;
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+
+ private:
+  static inline volatile std::sig_atomic_t code_, length_;
+  static inline const char* volatile words_;
 };
 
-// Ends all ranks. Where several abort at once PMIx may leave one of them waiting for ever (open-mpi/ompi#3225): after
-// some seconds it leaves by itself.
+class Start : TimeLimit {
+ public:
+  Start()
+      : TimeLimit(environment_number("FEDMPI_START_SECONDS").value_or(600), static_cast<int>(ExitCode::stopped),
+                  "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n") {}
+};
+
+// Ends all ranks. Where several abort at once PMIx may leave one of them waiting for ever (open-mpi/ompi#3225).
 [[noreturn]] void end_all(int exit_code) {
-  constexpr unsigned kSeconds = 5;
-  static volatile std::sig_atomic_t code;
-  code = exit_code;
-  std::signal(SIGALRM, [](int) { std::_Exit(code); });
-  alarm(kSeconds);
+  const TimeLimit limit(5, exit_code, "");
   MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }
@@ -72,7 +80,11 @@ Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_ex
 
 Session::Library::~Library() {
   if (std::uncaught_exceptions() != exceptions) return;
-  if (!abandoned) MPI_Finalize();
+  if (!abandoned) {
+    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(60), exit_code,
+                          "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank stands still\n");
+    MPI_Finalize();
+  }
   lifeline->take_leave();
 }
 
@@ -80,6 +92,11 @@ Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COM
   const Start start;
   library_.lifeline = std::make_unique<Lifeline>(world_);
   world_.set_lifeline(library_.lifeline.get());
+}
+
+void Session::ends_with(int exit_code) {
+  library_.exit_code = exit_code;
+  leave_exit_code(world_.rank(), exit_code);
 }
 
 Session::~Session() {

@@ -19,6 +19,9 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   Communicator& world() { return world_; }
+  // What this process is about to end with: for the batch script too (exit_file.hpp), and should MPI not end because a
+  // rank stands still, which is waited for so many seconds: FEDMPI_END_SECONDS, 60 unless set.
+  void ends_with(int exit_code);
   [[noreturn]] void abort(int exit_code);  // ends all ranks at once, or this one where the others go on without it
 
  private:
@@ -27,6 +30,7 @@ class Session {
     ~Library();
     int exceptions;
     bool abandoned = false;
+    int exit_code = 0;
     std::unique_ptr<Lifeline> lifeline;
   } library_;
   Communicator world_;

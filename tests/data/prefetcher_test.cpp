@@ -52,8 +52,12 @@ class OnFileClients : public testing::Test {
   }
   Dataset loaded(Budget budget, bool skip_bad = false) {
     const std::size_t half = kSizes.size() / 2;  // two parts of one file
-    const std::vector<Part> parts = {{path_, 0, half, 100}, {path_, half, kSizes.size() - half, 100 + half}};
+    const std::vector<Part> parts = {{path_, 0, half, examples(0, half), 100},
+                                     {path_, half, kSizes.size() - half, examples(half, kSizes.size()), 100 + half}};
     return load(parts, Shard::open(path_)->schema(), skip_bad, budget);
+  }
+  static std::size_t examples(std::size_t first, std::size_t end) {
+    return std::accumulate(&kSizes[first], kSizes.data() + end, std::size_t{0});
   }
   // All clients that have examples, the largest first as a round has them.
   static std::vector<ClientExamples> clients(const Dataset& dataset) {

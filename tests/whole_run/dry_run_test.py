@@ -1,6 +1,7 @@
 """--dry-run checks everything and trains nothing."""
 
 import re
+import unittest
 
 import support
 
@@ -37,6 +38,19 @@ class DryRun(support.WholeRun):
                                       "aggregate.kind": "median"}).err
             memory[sampling] = float(re.search(r"memory +about ([\d.]+) MiB", plan)[1])
         self.assertLess(memory["uniform"] + 4 * 4 * 71 * 5000 / 2**20, memory["poisson"])
+
+    @unittest.skipIf(support.SLOWER > 1, "sanitizers take memory of their own")
+    def test_refuses_a_test_shard_for_which_there_is_no_memory(self):
+        large = self.shard("synthetic:0.5,0.5", name="large", clients=1200, holdout=0.9) / "test.h5"
+        mib = large.stat().st_size >> 20
+        self.assertGreater(mib, 60)
+        for ranks in (1, 3):
+            words = support.words_of({"data.shards": self.shards, "data.test": large, "run.dir": self.folder / "run"})
+            ended = support.Started("train", *words, "--dry-run", ranks=ranks,
+                                    wrapper=["env", f"SLURM_MEM_PER_NODE={mib}"]).wait()
+            self.assertEqual(ended.code, support.USAGE, str(ended))
+            self.assertRegex(ended.diagnostics[0], "of memory for the test examples of [0-9] ranks?, found .* left of")
+        self.assertRegex(self.dry_run(3, **{"data.test": large}).err, rf"memory +about ({mib // 3}|[0-9]{{2,}})")
 
     def test_trains_nothing(self):
         ended = self.dry_run(2)

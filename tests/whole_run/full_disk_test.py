@@ -2,6 +2,7 @@
 between two checkpoints; what was saved before stays whole."""
 
 import os
+import subprocess
 import unittest
 
 import support
@@ -9,6 +10,30 @@ import support
 LIBRARY = os.environ.get("FEDMPI_FAIL_IO", "")  # none where the program is built with a sanitizer
 EVERY = 3
 NOT_SAVED = {support.CANNOT_CREATE, 74}
+
+
+class Disk:
+    """A file system of so many KiB in memory; only root can have one."""
+
+    def __init__(self, folder, kib):
+        folder.mkdir()
+        self.folder = folder
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", folder], capture_output=True,
+                              text=True, check=False)
+        if done.returncode:
+            raise unittest.SkipTest(f"no file system can be made here: {done.stderr.strip()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "--lazy", self.folder], check=True)
+
+    def grow(self, kib):
+        subprocess.run(["mount", "-o", f"remount,size={kib}k", self.folder], check=True)
+
+    def make_read_only(self):
+        subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
 
 
 class FullDisk(support.WholeRun):
@@ -86,6 +111,34 @@ class FullDisk(support.WholeRun):
                 self.assertEqual(ended.code, support.CANNOT_CREATE, str(ended))
                 self.assertIn("run.dir: ", ended.diagnostics[0])
                 self.assertNotIn("round ", ended.err)
+
+    def test_a_real_one(self):
+        """A disk of its own, with room for no file, for the first checkpoints or for all but the last; then with more."""
+        options = {**self.options, "model.kind": "mlp", "model.hidden": 500}
+        reference = self.train("undisturbed", {**options, "run.resume": "no"}).sha256
+        checkpoint = (self.folder / "undisturbed" / "latest.h5").stat().st_size // 1024
+        for ranks, kib in ((0, 8), (0, int(1.5 * checkpoint)), (3, int(2.5 * checkpoint))):
+            with self.subTest(ranks=ranks, kib=kib), Disk(self.folder / f"disk-{kib}", kib) as disk:
+                run = f"disk-{kib}/run"
+                ended = support.Started("train", *support.words_of({**options, "run.dir": self.folder / run}),
+                                        ranks=ranks).wait()
+                self.assertIn(ended.code, NOT_SAVED, str(ended))
+                self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                self.assertIn("No space left on device", ended.diagnostics[0])
+                disk.grow(8 * checkpoint)
+                self.assertEqual(self.train(run, options, ranks=2).sha256, reference)
+
+    def test_that_can_only_be_read(self):
+        for ranks in (0, 2, 3):
+            with self.subTest(ranks=ranks), Disk(self.folder / f"disk-{ranks}", 10**5) as disk:
+                run = f"disk-{ranks}/run"
+                self.train(run, {**self.options, "federation.rounds": 6}, ranks)
+                disk.make_read_only()
+                for directory in (run, f"disk-{ranks}/another"):
+                    ended = self.train(directory, self.options, ranks, support.CANNOT_CREATE)
+                    self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                    self.assertIn("Read-only file system", ended.diagnostics[0])
+                self.fedmpi("inspect", self.folder / run / "latest.h5")
 
     def test_of_the_log_does_not_end_the_run(self):
         expected = self.train("undisturbed", {**self.options, "run.resume": "no"}).sha256

@@ -94,6 +94,17 @@ class RunDirectory(ElevenRounds):
         for ranks in (0, 3):
             refused = self.train("third", start, ranks, support.CANNOT_CREATE)
             self.assertRegex(refused.diagnostics[0], "third holds checkpoints later than round 8; choose")
+        whole = start["run.resume"].read_bytes()
+        start["run.resume"].unlink()  # as the other run does that goes on
+        again = self.train("other", {**start, "federation.rounds": 12}, ranks=2)
+        self.assertIn("going on after round 11", again.err)
+        start["run.resume"].write_bytes(whole)
+        self.train("fourth", {**start, "federation.rounds": 9}, ranks=2)
+        newest = self.folder / "fourth" / "checkpoint-000009.h5"
+        newest.write_bytes(newest.read_bytes()[:-100])
+        again = self.train("fourth", start, ranks=3)
+        self.assertIn("going on after round 8", again.err)
+        self.assertEqual(again.sha256, undisturbed.sha256)
         self.train("begun", {**self.options, "stop.minutes": 1e-6}, code=support.STOPPED)
         begun = next((self.folder / "begun").glob("checkpoint-*.h5"))
         refused = self.train("third", {**self.options, "run.resume": begun}, code=support.CANNOT_CREATE)

@@ -16,6 +16,9 @@ import support
 
 OPTIONS = {"federation.rounds": 500, "client.epochs": 3, "federation.seed": 5, "eval.every": 0, "run.checkpoint-every": 100}
 SURVIVE = {"federation.survive": "on", "federation.deadline": 2}
+# Of 6 million parameters, so that saving it takes a while.
+LARGE = {"federation.rounds": 2, "federation.cohort": 3, "client.steps": 1, "client.lr": 0.01,
+         "model.kind": "mlp", "model.hidden": "2500,2500"}
 
 
 def recovering():
@@ -30,13 +33,21 @@ class Losing(support.WholeRun):
         self.shards = self.shard("synthetic:0.5,0.5", seed=3, clients=18, files="client")
         self.csv = self.folder / "run" / "history.csv"
 
-    def start(self, ranks, launcher, **more):
+    def start(self, ranks, launcher, wrapper=(), **more):
         words = support.words_of({"data.shards": self.shards, "run.dir": self.folder / "run", **OPTIONS, **more})
-        return support.Started("train", *words, ranks=ranks, launcher=launcher)
+        return support.Started("train", *words, ranks=ranks, launcher=launcher, wrapper=wrapper)
 
     def rows(self):
         with open(self.csv, encoding="utf-8") as file:
             return list(csv.DictReader(file))
+
+    def wait_for(self, run, file):
+        """Until there is such a file in the run's directory."""
+        end = time.monotonic() + support.TIMEOUT
+        while not (self.folder / "run" / file).exists():
+            self.assertLess(time.monotonic(), end)
+            self.assertIsNone(run.process.poll(), "the run ended too early")
+            time.sleep(0.001)
 
     def wait_for_round(self, run, number):
         end = time.monotonic() + support.TIMEOUT
@@ -164,20 +175,39 @@ class Losing(support.WholeRun):
 
     def test_one_dies_when_nobody_waits_for_it_any_more(self):
         """While rank 0 saves the last model: the run is done all the same, and its ranks end."""
-        run = self.start(4, recovering(), **{**SURVIVE, "federation.deadline": 20, "federation.rounds": 2,
-                                             "federation.cohort": 3, "client.steps": 1, "model.kind": "mlp",
-                                             "model.hidden": "2500,2500"})
-        saving = self.folder / "run" / "checkpoint-000002.h5.partial"
-        end = time.monotonic() + support.TIMEOUT
-        while not saving.exists():
-            self.assertLess(time.monotonic(), end)
-            self.assertIsNone(run.process.poll(), "the run ended too early")
-            time.sleep(0.001)
+        run = self.start(4, recovering(), **{**SURVIVE, **LARGE, "federation.deadline": 20})
+        self.wait_for(run, "checkpoint-000002.h5.partial")
         self.hit(run, 2, signal.SIGKILL)
         ended = run.wait()
         self.assertEqual(ended.code, support.DONE, str(ended))
         self.assertIn("all 2 rounds done", ended.out)
         self.assertNotIn("lost the connection", ended.err)
+
+    def test_one_stalls_when_nobody_waits_for_it_any_more(self):
+        """MPI waits for it, but the others not for ever. (Where memory is shared it is missed before that.)"""
+        for rank in (1, 2, 3):
+            with self.subTest(rank=rank):
+                run = self.start(4, [], wrapper=["env", f"FEDMPI_END_SECONDS={2 * int(support.SLOWER)}"],
+                                 **{**LARGE, "run.shared-memory": "off", "federation.deadline": 20})
+                self.wait_for(run, "checkpoint-000002.h5.partial")
+                self.hit(run, rank, signal.SIGSTOP)
+                ended = run.wait()
+                self.assertIn("fedmpi: MPI has not ended in time", ended.err)
+                self.assertIn("all 2 rounds done", ended.out)
+                shutil.rmtree(self.folder / "run")
+
+    def test_one_dies_before_the_first_round(self):
+        """While rank 0 saves what it goes on from: the job ends, unless the loss is noticed in the first round only."""
+        self.train("first", {"data.shards": self.shards, **OPTIONS, **LARGE}, ranks=2)
+        resume = self.folder / "first" / "checkpoint-000002.h5"
+        for rank in (1, 2, 3):
+            with self.subTest(rank=rank):
+                shutil.rmtree(self.folder / "run", ignore_errors=True)
+                run = self.start(4, recovering(), **{**SURVIVE, **LARGE, "federation.rounds": 6, "run.resume": resume})
+                self.wait_for(run, "checkpoint-000002.h5.partial")
+                self.hit(run, rank, signal.SIGKILL)
+                self.assertRegex(run.wait().err, f"(fedmpi: rank [0-9]: lost the connection to rank {rank} on |"
+                                                 f"note: rank {rank} did not answer in round [2-5])")
 
     def test_all_are_suspended(self):
         """By a batch system that gangs jobs, for longer than the deadline: nobody is lost."""
