@@ -114,6 +114,15 @@ class Usage(support.WholeRun):
         self.assertIn("rounds = 2\n", text)
         self.assertEqual(len(self.history("run")), 3)
 
+    def test_tasks_that_mpi_does_not_join(self):
+        """As srun starts them without --mpi=pmix: each would be a run of its own, all in one directory."""
+        for tasks, code in ((1, support.DONE), (2, support.USAGE), (64, support.USAGE)):
+            ended = support.Started("train", "--data.shards", self.shards, "--run.dir", self.folder / "run", "--dry-run",
+                                    wrapper=["env", f"SLURM_STEP_NUM_TASKS={tasks}"]).wait()
+            self.assertEqual(ended.code, code, str(ended))
+            if code == support.USAGE:
+                self.assertIn(f"expected {tasks} ranks, as many as srun has started, found 1", ended.diagnostics[0])
+
     def test_a_directory_that_cannot_be_made(self):
         (self.folder / "file").write_text("in the way")
         self.assert_each({
