@@ -47,7 +47,10 @@ FileLock::FileLock(std::string path, const std::string& what) : path_(std::move(
     std::this_thread::sleep_for(kPause);
   }
   const std::string text = myself() + "\n";
-  if (ftruncate(file_, 0) == 0 && write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
+  ssize_t written = ftruncate(file_, 0);
+  for (std::size_t at = 0; written >= 0 && at < text.size(); at += static_cast<std::size_t>(written))
+    written = write(file_, text.data() + at, text.size() - at);
+  if (written >= 0) return;
   const int error = errno;
   unlink(path_.c_str());
   close(file_);

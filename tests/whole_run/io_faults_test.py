@@ -62,16 +62,19 @@ class OneFailure(support.WholeRun):
         return {path.name: tuple(map(str, map(np.ndarray.tolist, support.read_shard(path)[:2])))
                 for path in folder.glob("*.h5")}
 
-    def test_of_a_run(self):
-        operations = self.operations(self.words("reference"))
+    def attack(self, prepare=lambda folder: None, **more):
+        """Each operation of a run fails in its turn; then the run goes on undisturbed. How many ended with which code."""
+        prepare(self.folder / "reference")
+        operations = self.operations(self.words("reference", **more))
         n = len(operations)
         reference = self.train("undisturbed", self.options).sha256
         ends = collections.Counter()
 
         def attempt(at, how):
             run = f"run-{at}-{how}"
-            ended = self.start(self.words(run), at, how)
             folder = self.folder / run
+            prepare(folder)
+            ended = self.start(self.words(run, **more), at, how)
             what = f"operation {at} of {n} fails with {how}: exit code {ended.returncode}\n{ended.stderr}"
             lines = [line for line in ended.stderr.splitlines() if line.startswith("fedmpi: ")]
             if ended.returncode == 0:
@@ -94,6 +97,15 @@ class OneFailure(support.WholeRun):
         self.attempt_all(operations, attempt)
         self.assertGreater(ends[0], n / 3)
         self.assertGreater(ends[support.CANNOT_CREATE], 0)
+
+    def test_of_a_run(self):
+        self.attack()
+
+    def test_of_a_run_that_goes_on(self):
+        """From the newest of two checkpoints, or the one before."""
+        self.train("begun", {**self.options, "federation.rounds": 3})
+        self.attack(lambda folder: shutil.copytree(self.folder / "begun", folder, symlinks=True),
+                    **{"run.resume": "auto"})
 
     def test_of_making_shards(self):
         words = ["shard", "synthetic:0.5,0.5", "--clients", 3, "--holdout", 0.2, "--files", "client", "--out"]
