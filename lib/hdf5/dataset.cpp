@@ -143,8 +143,9 @@ void Dataset::seal() {
   const auto zero_chunks = static_cast<std::uint64_t>(std::count(has_nonzero_.begin(), has_nonzero_.end(), false));
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   const Handle note(H5Acreate2(id(), kNote, H5T_NATIVE_UINT64, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  if (note.get() < 0 || H5Awrite(note.get(), H5T_NATIVE_UINT64, &zero_chunks) < 0)
-    fail(ExitCode::io, "{}: {}: cannot write attribute '{}'", file_, path_, kNote);
+  if (note.get() >= 0 && H5Awrite(note.get(), H5T_NATIVE_UINT64, &zero_chunks) >= 0) return;
+  discard_the_rest(id());
+  fail(ExitCode::io, "{}: {}: cannot write attribute '{}'", file_, path_, kNote);
 }
 
 void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out,
@@ -203,8 +204,11 @@ void Dataset::write_rows(hid_t memory_type, std::size_t first, std::size_t count
   if (elements == 0) return;
   const Selection s = select_rows(id(), shape_, first, count);
   // What a dataset still holds back when it is closed may fail then, which nobody would hear of.
-  if (H5Dwrite(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, values) < 0 || H5Dflush(id()) < 0)
-    fail(ExitCode::io, "{}: {}: cannot write: {}", file_, path_, std::strerror(errno));
+  if (H5Dwrite(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, values) < 0 || H5Dflush(id()) < 0) {
+    const int error = errno;
+    discard_the_rest(id());
+    fail(ExitCode::io, "{}: {}: cannot write: {}", file_, path_, std::strerror(error));
+  }
 
   const std::size_t row_bytes = row_size() * H5Tget_size(memory_type), end = first + count;
   for (std::size_t row = first, next; row < end && chunk_rows_ > 0; row = next) {

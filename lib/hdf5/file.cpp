@@ -61,8 +61,10 @@ File File::create(const std::string& path) {
 }
 
 void File::close() {
-  if (H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL) < 0 || handle_.reset() < 0)
-    fail(ExitCode::io, "{}: cannot write the last bytes: {}", path_, std::strerror(errno));
+  if (H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL) >= 0 && handle_.reset() >= 0) return;
+  const int error = errno;
+  discard_the_rest(handle_.get());
+  fail(ExitCode::io, "{}: cannot write the last bytes: {}", path_, std::strerror(error));
 }
 
 void File::refuse(const std::string& object, const std::string& expected, const std::string& found) const {
@@ -109,7 +111,9 @@ void File::create_group(const std::string& path) {
   const Handle links = property_list(H5P_LINK_CREATE);
   H5Pset_create_intermediate_group(links.get(), 1);
   const Handle group(H5Gcreate2(id(), path.c_str(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
-  if (group.get() < 0) fail(ExitCode::io, "{}: {}: cannot create the group", path_, path);
+  if (group.get() >= 0) return;
+  discard_the_rest(id());
+  fail(ExitCode::io, "{}: {}: cannot create the group", path_, path);
 }
 
 Dataset File::create_dataset(const std::string& path, const std::vector<std::size_t>& shape, hid_t file_type) {
@@ -129,7 +133,10 @@ Dataset File::create_dataset(const std::string& path, const std::vector<std::siz
   const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
   Handle handle(H5Dcreate2(id(), path.c_str(), file_type, space.get(), links.get(), plist.get(), H5P_DEFAULT),
                 H5Oclose);
-  if (handle.get() < 0) fail(ExitCode::io, "{}: {}: cannot create the dataset", path_, path);
+  if (handle.get() < 0) {
+    discard_the_rest(id());
+    fail(ExitCode::io, "{}: {}: cannot create the dataset", path_, path);
+  }
   Dataset dataset;
   dataset.file_ = path_;
   dataset.path_ = path;
@@ -218,8 +225,9 @@ void write_attribute(const File& file, const std::string& object, const std::str
   const Handle a(H5Acreate_by_name(file.id(), object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT,
                                    H5P_DEFAULT),
                  H5Aclose);
-  if (a.get() < 0 || H5Awrite(a.get(), type, value) < 0)
-    fail(ExitCode::io, "{}: cannot write attribute '{}' of {}", file.path(), name, object);
+  if (a.get() >= 0 && H5Awrite(a.get(), type, value) >= 0) return;
+  discard_the_rest(file.id());
+  fail(ExitCode::io, "{}: cannot write attribute '{}' of {}", file.path(), name, object);
 }
 
 }  // namespace

@@ -25,6 +25,11 @@ class Handle {
   Close close_ = nullptr;
 };
 
+// To be called when something cannot be written into the object's file. The library tries again as it closes what is
+// open, and crashes if it cannot (1.14, on a full disk): from now on all goes into memory that is dropped with the
+// file.
+void discard_the_rest(hid_t object);
+
 // The element types in use, in memory.
 template <class T>
 hid_t native_type();

@@ -117,7 +117,8 @@ class FullDisk(support.WholeRun):
         options = {**self.options, "model.kind": "mlp", "model.hidden": 500}
         reference = self.train("undisturbed", {**options, "run.resume": "no"}).sha256
         checkpoint = (self.folder / "undisturbed" / "latest.h5").stat().st_size // 1024
-        for ranks, kib in ((0, 8), (0, int(1.5 * checkpoint)), (3, int(2.5 * checkpoint))):
+        for ranks, share in ((0, 0.1), (0, 0.5), (0, 0.9), (0, 1.1), (0, 1.5), (0, 1.8), (3, 2.1), (3, 2.5), (0, 2.8)):
+            kib = int(share * checkpoint)
             with self.subTest(ranks=ranks, kib=kib), Disk(self.folder / f"disk-{kib}", kib) as disk:
                 run = f"disk-{kib}/run"
                 ended = support.Started("train", *support.words_of({**options, "run.dir": self.folder / run}),
