@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "mpi/collective_error.hpp"
+#include "mpi/lifeline.hpp"
 #include "mpi/polling.hpp"
 #include "mpi/roll_call.hpp"
 
@@ -32,6 +33,7 @@ Communicator::~Communicator() {
 
 void Communicator::check(int result, const char* call, Where where) const {
   if (result == MPI_SUCCESS) return;
+  if (lifeline_ != nullptr) lifeline_->await_the_end();
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(result, text, &length);

@@ -75,6 +75,10 @@ void Lifeline::tell(unsigned char what) const {
   for (const Connection& peer : peers_) send(peer.socket, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void Lifeline::await_the_end() const {
+  if (!outlives_) std::this_thread::sleep_for(2 * kGrace);
+}
+
 void Lifeline::take_leave() { tell(kGoodbye); }
 
 void Lifeline::dismiss(int exit_code) { tell(static_cast<unsigned char>(exit_code)); }

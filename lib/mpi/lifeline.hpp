@@ -29,6 +29,9 @@ class Lifeline {
   // Whether rank 0 ends with a rank that is lost, or was before; at first it does.
   void outlive_participants(bool outlive) { outlives_ = outlive; }
   std::vector<int> lost() const;  // on rank 0: the ranks that are
+  // A call of MPI has failed. If it was for a lost rank (Open MPI 5 with --with-ft ulfm notices by itself), this
+  // process is ended as above within these four seconds.
+  void await_the_end() const;
   // No rank needs this one any more: to be said when MPI is finalised, or is not going to be.
   void take_leave();
   // On rank 0: the others leave at once, with that exit code, wherever they are.
