@@ -4,7 +4,6 @@
 #include <array>
 #include <exception>
 #include <string_view>
-#include <system_error>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
@@ -56,14 +55,9 @@ int main(int argc, char** argv) {
     const int code = run(argc, argv);
     app::flush_output();
     return code;
-  } catch (const Error& error) {
+  } catch (const std::exception& thrown) {
+    const Error error = explained(thrown);
     app::print_error(error.what());
     return static_cast<int>(error.code());
-  } catch (const std::system_error& error) {  // of fmt::print() too
-    app::print_error(error.what());
-    return static_cast<int>(ExitCode::io);
-  } catch (const std::exception& error) {
-    app::print_error(fmt::format("a bug, please report it: {}", error.what()));
-    return static_cast<int>(ExitCode::bug);
   }
 }

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include <exception>
-#include <new>
-#include <system_error>
 
+#include "base/error.hpp"
 #include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
 #include "mpi/session.hpp"
@@ -28,18 +27,10 @@ int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicato
   } catch (const mpi::CollectiveError& error) {
     if (rank == 0) print_error(error.what());
     return leaving_with(static_cast<int>(error.code()));
-  } catch (const Error& error) {
+  } catch (const std::exception& thrown) {
+    const Error error = explained(thrown);
     print_error(fmt::format("rank {}: {}", rank, error.what()));
     session.abort(leaving_with(static_cast<int>(error.code())));
-  } catch (const std::bad_alloc&) {
-    print_error(fmt::format("rank {}: expected more memory than this process may have", rank));
-    session.abort(leaving_with(static_cast<int>(ExitCode::io)));
-  } catch (const std::system_error& error) {  // of threads and of fmt::print()
-    print_error(fmt::format("rank {}: {}", rank, error.what()));
-    session.abort(leaving_with(static_cast<int>(ExitCode::io)));
-  } catch (const std::exception& error) {
-    print_error(fmt::format("rank {}: a bug, please report it: {}", rank, error.what()));
-    session.abort(leaving_with(static_cast<int>(ExitCode::bug)));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -29,6 +30,10 @@ class Error : public std::runtime_error {
  private:
   ExitCode code_;
 };
+
+// What any exception means to the user: itself if it is an Error; want of memory, and what the system refuses
+// (std::system_error, to which those of std::filesystem belong), are Error(io), and anything else is a bug.
+Error explained(const std::exception& thrown);
 
 // Throws Error(code) with a message formatted by fmt.
 template <class... Args>

@@ -182,15 +182,10 @@ void collectively(Communicator& comm, const std::function<void()>& work) {
   std::string problem;
   try {
     work();
-  } catch (const Error& error) {
+  } catch (const std::exception& thrown) {
+    const Error error = explained(thrown);
     code = static_cast<std::int32_t>(error.code());
     problem = error.what();
-  } catch (const std::bad_alloc&) {
-    code = static_cast<std::int32_t>(ExitCode::bug);
-    problem = "not enough memory";
-  } catch (const std::exception& error) {
-    code = static_cast<std::int32_t>(ExitCode::bug);
-    problem = fmt::format("a bug, please report it: {}", error.what());
   }
   comm.all_max(std::span(&code, 1));
   if (code == 0) return;

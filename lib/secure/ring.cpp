@@ -49,7 +49,7 @@ double to_double(std::int64_t x) {
   return (high - (0x1p84 + 0x1p63 + 0x1p52)) + low;
 }
 
-bool are_small(std::span<const std::int64_t> values) {
+[[maybe_unused]] bool are_small(std::span<const std::int64_t> values) {
   std::uint64_t outside = 0;
   for (const std::int64_t x : values) outside |= static_cast<std::uint64_t>(x) + (std::uint64_t{1} << 51);
   return outside >> 52 == 0;

@@ -232,6 +232,30 @@ int unlink(const char* path) {
 int remove(const char* path) {
   return on_path("remove", path, -1, [&] { return NEXT(remove)(path); });
 }
+int rmdir(const char* path) {
+  return on_path("rmdir", path, -1, [&] { return NEXT(rmdir)(path); });
+}
+int stat(const char* path, struct stat* info) {
+  return on_path("stat", path, -1, [&] { return NEXT(stat)(path, info); });
+}
+int stat64(const char* path, struct stat64* info) {
+  return on_path("stat64", path, -1, [&] { return NEXT(stat64)(path, info); });
+}
+int lstat(const char* path, struct stat* info) {
+  return on_path("lstat", path, -1, [&] { return NEXT(lstat)(path, info); });
+}
+int fstat(int fd, struct stat* info) {
+  return is_watched(fd) && fate("fstat", "") == Fate::fail ? -1 : NEXT(fstat)(fd, info);
+}
+int fstat64(int fd, struct stat64* info) {
+  return is_watched(fd) && fate("fstat64", "") == Fate::fail ? -1 : NEXT(fstat64)(fd, info);
+}
+int access(const char* path, int mode) {
+  return on_path("access", path, -1, [&] { return NEXT(access)(path, mode); });
+}
+ssize_t readlink(const char* path, char* text, std::size_t bytes) {
+  return on_path("readlink", path, ssize_t{-1}, [&] { return NEXT(readlink)(path, text, bytes); });
+}
 int symlink(const char* to, const char* path) {
   return on_path("symlink", path, -1, [&] { return NEXT(symlink)(to, path); });
 }
