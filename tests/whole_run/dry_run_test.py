@@ -50,7 +50,8 @@ class DryRun(support.WholeRun):
                                     wrapper=["env", f"SLURM_MEM_PER_NODE={mib}"]).wait()
             self.assertEqual(ended.code, support.USAGE, str(ended))
             self.assertRegex(ended.diagnostics[0], "of memory for the test examples of [0-9] ranks?, found .* left of")
-        self.assertRegex(self.dry_run(3, **{"data.test": large}).err, rf"memory +about ({mib // 3}|[0-9]{{2,}})")
+        plan = self.dry_run(3, **{"data.test": large}).err  # of three ranks one holds a third at least
+        self.assertGreater(float(re.search(r"memory +about ([\d.]+) MiB", plan)[1]), mib / 4)
 
     def test_trains_nothing(self):
         ended = self.dry_run(2)

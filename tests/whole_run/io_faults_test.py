@@ -63,7 +63,7 @@ class OneFailure(support.WholeRun):
                 for path in folder.glob("*.h5")}
 
     def attack(self, prepare=lambda folder: None, **more):
-        """Each operation of a run fails in its turn; then the run goes on undisturbed. How many ended with which code."""
+        """Each operation of a run fails in its turn; then the run goes on undisturbed."""
         prepare(self.folder / "reference")
         operations = self.operations(self.words("reference", **more))
         n = len(operations)
