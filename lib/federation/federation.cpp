@@ -19,6 +19,7 @@
 #include "federation/stopping.hpp"
 #include "mpi/cluster.hpp"
 #include "mpi/collective_error.hpp"
+#include "mpi/lifeline.hpp"
 #include "mpi/shared_memory.hpp"
 #include "server/optimizer.hpp"
 
@@ -74,7 +75,7 @@ class Federation {
     mpi::collectively(comm_, [&] {
       if (coordinator_) coordinator_->begin();
     });
-    cluster_.outlive_participants();
+    cluster_.begin();
     for (;;) {
       Order order = first_order();
       announce(order, parameters());
@@ -97,6 +98,8 @@ class Federation {
 
   static Roster checked(mpi::Communicator& comm, const Config& config) {
     catch_preemption();
+    if (config.federation.deadline > 0 && comm.lifeline() != nullptr)
+      comm.lifeline()->expect_signs_of_life(config.federation.deadline);
     mpi::collectively(comm, [&] { config.check(); });
     const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
                                  static_cast<std::size_t>(config.federation.threads)};

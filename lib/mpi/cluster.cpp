@@ -101,8 +101,10 @@ Cluster::~Cluster() {
     comm_.lifeline()->outlive_participants(false);
 }
 
-void Cluster::outlive_participants() {
-  if (star_ && is_root() && comm_.lifeline() != nullptr) comm_.lifeline()->outlive_participants(true);
+void Cluster::begin() {
+  if (!is_root() || comm_.lifeline() == nullptr) return;
+  comm_.lifeline()->expect_no_signs_of_life();
+  if (star_) comm_.lifeline()->outlive_participants(true);
 }
 
 void Cluster::look_for_lost() {

@@ -114,8 +114,10 @@ class Cluster {
   bool survives() const { return star_ != nullptr; }
   std::size_t lost() const { return star_ ? star_->lost().size() : 0; }
   int lost(std::size_t i) const { return star_->lost()[i]; }
-  // From now on, with survive, the death of a participant no longer ends the run: before, what is collective needs all.
-  void outlive_participants();
+  // The rounds begin. What all do together before them needs all ranks: a lifeline that expects signs of life finds
+  // those that stand still. From now on rank 0 finds out by itself who does not answer, and with `survive` the death of
+  // a participant no longer ends the run.
+  void begin();
   // On rank 0, before the end: whoever has died since it last had something to say is lost too.
   void look_for_lost();
   // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. When the session

@@ -14,23 +14,28 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error.hpp"
-#include "mpi/exit_file.hpp"
+#include "mpi/ending.hpp"
 
 namespace fedmpi::mpi {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
 
 // A silent connection is probed after kIdle seconds, and lost when kProbes of them, a second apart, find no answer.
 constexpr int kIdle = 2, kProbes = 4;
 // For the launcher to end all ranks by itself, with the exit code of the one that died.
-constexpr auto kGrace = std::chrono::seconds(2);
+constexpr double kGrace = 2.0;
 
-// What is said: that this rank is done, or the exit code with which the other one is to leave.
-constexpr unsigned char kGoodbye = 255, kStopped = static_cast<unsigned char>(ExitCode::stopped);
+// In seconds: a rank has to be heard in this at least; it speaks five times as often, and in this at the latest.
+constexpr double kShortestPatience = 5.0, kLongestSilence = 60.0;
+
+// What is said: that this rank is done, that it goes on, or the exit code with which the other one is to leave.
+constexpr unsigned char kGoodbye = 255, kGoingOn = 254, kStopped = static_cast<unsigned char>(ExitCode::stopped);
 
 void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
@@ -40,6 +45,12 @@ void keep_probing(int socket) {
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
+std::string names_of(const std::vector<const Connection*>& peers) {
+  std::vector<std::string> names;
+  for (const Connection* peer : peers) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 }  // namespace
 
 Lifeline::Lifeline(Communicator& comm) : rank_(comm.rank()) {
@@ -47,7 +58,7 @@ Lifeline::Lifeline(Communicator& comm) : rank_(comm.rank()) {
   peers_ = connect_with_root(comm);
   if (comm.is_root()) name_unwatched(comm.size());
   for (const Connection& peer : peers_) keep_probing(peer.socket);
-  stop_ = eventfd(0, EFD_CLOEXEC);
+  news_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
@@ -75,8 +86,15 @@ void Lifeline::tell(unsigned char what) const {
   for (const Connection& peer : peers_) send(peer.socket, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void Lifeline::expect_signs_of_life(double seconds) {
+  if (!watcher_.joinable()) return;
+  patience_ = std::max(seconds, kShortestPatience);
+  speaks_every_ = std::min(patience_ / 5, kLongestSilence);
+  eventfd_write(news_, 1);
+}
+
 void Lifeline::await_the_end() const {
-  if (!outlives_) std::this_thread::sleep_for(2 * kGrace);
+  if (!outlives_) std::this_thread::sleep_for(Seconds(2 * kGrace));
 }
 
 void Lifeline::take_leave() { tell(kGoodbye); }
@@ -90,52 +108,90 @@ std::vector<int> Lifeline::lost() const {
   return ranks;
 }
 
-void Lifeline::watch() {
-  std::vector<pollfd> sockets;
-  for (const Connection& peer : peers_) sockets.push_back({peer.socket, POLLIN, 0});
-  sockets.push_back({stop_, POLLIN, 0});
+struct Lifeline::Watch {
+  std::vector<pollfd> sockets;           // of the peers, and news_
+  std::vector<Clock::time_point> heard;  // of the peers
+  Clock::time_point now = Clock::now(), spoken = now;
   std::optional<Clock::time_point> first_lost;
-  for (;;) {
-    poll(sockets.data(), sockets.size(), first_lost ? 100 : -1);
-    if (sockets.back().revents != 0) return;
-    for (std::size_t i = 0; i < peers_.size(); ++i) {
-      if (sockets[i].fd < 0 || sockets[i].revents == 0) continue;
-      bool broken = false;
-      const auto said = received<unsigned char>(sockets[i].fd, broken);
-      if (said && said != kGoodbye) {
-        leave_exit_code(rank_, *said);
-        std::_Exit(*said);
-      }
-      if (said || broken) sockets[i].fd = -1;  // poll() passes over it
-      if (!broken) continue;
-      if (!first_lost) first_lost = Clock::now();
-      const std::lock_guard lock(mutex_);
-      lost_.push_back(&peers_[i]);
+
+  bool hears(std::size_t peer) const { return sockets[peer].fd >= 0; }
+  void hear_no_more(std::size_t peer) { sockets[peer].fd = -1; }  // poll() passes over it
+  bool passed(double seconds, Clock::time_point since) const { return Seconds(now - since).count() > seconds; }
+};
+
+void Lifeline::watch() {
+  Watch watch;
+  for (const Connection& peer : peers_) watch.sockets.push_back({peer.socket, POLLIN, 0});
+  watch.sockets.push_back({news_, POLLIN, 0});
+  watch.heard.assign(peers_.size(), watch.now);
+  for (double speaks_every = 0.0; !leaves_;) {
+    const double wakes_every = watch.first_lost ? 0.1 : speaks_every / 4;
+    poll(watch.sockets.data(), watch.sockets.size(), wakes_every > 0 ? static_cast<int>(1000 * wakes_every) : -1);
+    const Clock::time_point before = std::exchange(watch.now, Clock::now());
+    eventfd_t news = 0;
+    if (eventfd_read(news_, &news) == 0) speaks_every = speaks_every_;
+    for (std::size_t i = 0; i < peers_.size(); ++i)
+      if (watch.hears(i) && watch.sockets[i].revents != 0) listen_to(i, watch);
+    if (watch.first_lost && !outlives_ && watch.passed(kGrace, *watch.first_lost)) {
+      say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)));
+      std::_Exit(kStopped);
     }
-    if (first_lost && !outlives_ && Clock::now() - *first_lost > kGrace) end();
+    if (speaks_every == 0) continue;
+    if (watch.passed(speaks_every, watch.spoken)) {
+      tell(kGoingOn);
+      watch.spoken = watch.now;
+    }
+    // Where it was suspended itself, the others may have been, too.
+    if (news > 0 || watch.passed(speaks_every, before)) watch.heard.assign(peers_.size(), watch.now);
+    expect_all(watch);
   }
 }
 
-void Lifeline::end() const {
-  std::vector<std::string> names;
-  for (const Connection* peer : lost_) names.push_back(fmt::format("rank {} on {}", peer->rank, peer->host));
+void Lifeline::listen_to(std::size_t peer, Watch& watch) {
+  bool broken = false;
+  const auto said = received<unsigned char>(watch.sockets[peer].fd, broken);
+  if (said == kGoingOn) {
+    watch.heard[peer] = watch.now;
+  } else if (said == kGoodbye) {
+    watch.hear_no_more(peer);
+  } else if (said) {
+    leave_exit_code(rank_, *said);
+    std::_Exit(*said);
+  } else if (broken) {
+    watch.hear_no_more(peer);
+    if (!watch.first_lost) watch.first_lost = watch.now;
+    const std::lock_guard lock(mutex_);
+    lost_.push_back(&peers_[peer]);
+  }
+}
+
+void Lifeline::expect_all(Watch& watch) const {
+  const double patience = patience_;
+  if (patience == 0) return;
+  const double longer = rank_ > 1 ? 1.0 : 0.0;  // so that as a rule one rank says it for all
+  std::vector<const Connection*> silent;
+  for (std::size_t i = 0; i < peers_.size(); ++i)
+    if (watch.hears(i) && watch.passed(patience + longer, watch.heard[i])) silent.push_back(&peers_[i]);
+  if (silent.empty()) return;
+  say_why(fmt::format("no sign of life from {} for {:g} s (federation.deadline)", names_of(silent), patience));
+  end_all(kStopped);
+}
+
+void Lifeline::say_why(const std::string& why) const {
   tell(kStopped);
-  // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
-  signal(SIGALRM, [](int) { std::_Exit(kStopped); });
-  alarm(1);
   leave_exit_code(rank_, kStopped);
-  const std::string text = fmt::format(
-      "fedmpi: rank {}: lost the connection to {}: process, node or network is gone; the last checkpoint is intact\n",
-      rank_, fmt::join(names, ", "));
+  // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
+  const TimeLimit limit(1, kStopped, "");
+  const std::string text = fmt::format("fedmpi: rank {}: {}; the last checkpoint is intact\n", rank_, why);
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
-  std::_Exit(kStopped);
 }
 
 Lifeline::~Lifeline() {
   if (!watcher_.joinable()) return;
-  eventfd_write(stop_, 1);
+  leaves_ = true;
+  eventfd_write(news_, 1);
   watcher_.join();
-  close(stop_);
+  close(news_);
   for (const Connection& peer : peers_) close(peer.socket);
 }
 

@@ -1,12 +1,13 @@
 // Notices that a rank is gone: its process, its node or the way there. MPI waits for it for ever, and of the launchers
-// not all see all of this. Every rank holds a TCP connection to rank 0, on which nothing is said until the end. When a
-// process dies its system closes the connection; when a node or the network does, the system at the other end finds out
-// within seconds by keepalive probes. The systems answer these by themselves, so that a rank that computes for an hour,
-// or is suspended, is not taken for dead.
+// not all see all of this. Every rank holds a TCP connection to rank 0. When a process dies its system closes the
+// connection; when a node or the network does, the system at the other end finds out within seconds by keepalive
+// probes. The systems answer these by themselves, so that a rank that computes for an hour, or is suspended, is not
+// taken for dead. Only where that is asked for do the ranks themselves say that they go on.
 #pragma once
 
 #include <atomic>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -29,6 +30,11 @@ class Lifeline {
   // Whether rank 0 ends with a rank that is lost, or was before; at first it does.
   void outlive_participants(bool outlive) { outlives_ = outlive; }
   std::vector<int> lost() const;  // on rank 0: the ranks that are
+  // From now on a thread of this rank says again and again that it goes on, whatever the others do; and a rank that has
+  // said nothing for so long, in seconds, though at least five, is taken to stand still: that ends all ranks, with one
+  // sentence on stderr and ExitCode::stopped. Time in which this process stood still itself does not count.
+  void expect_signs_of_life(double seconds);
+  void expect_no_signs_of_life() { patience_ = 0.0; }  // any more; it goes on saying so
   // A call of MPI has failed. If it was for a lost rank (Open MPI 5 with --with-ft ulfm notices by itself), this
   // process is ended as above within these four seconds.
   void await_the_end() const;
@@ -38,17 +44,24 @@ class Lifeline {
   void dismiss(int exit_code);
 
  private:
+  struct Watch;  // what the thread knows
+
   void name_unwatched(int ranks) const;
   void watch();  // for as long as the thread lives
+  void listen_to(std::size_t peer, Watch& watch);
+  void expect_all(Watch& watch) const;
   void tell(unsigned char what) const;
-  [[noreturn]] void end() const;
+  void say_why(const std::string& why) const;  // and to the others that it ends
 
   const int rank_;
   std::vector<Connection> peers_;
   std::atomic<bool> outlives_ = false;
   mutable std::mutex mutex_;
   std::vector<const Connection*> lost_;  // under the mutex
-  int stop_ = -1;                        // an eventfd
+  // In seconds, 0 for never: how often it says that it goes on; after what silence another one does not.
+  std::atomic<double> speaks_every_ = 0.0, patience_ = 0.0;
+  std::atomic<bool> leaves_ = false;
+  int news_ = -1;  // an eventfd, on which the thread hears that the last two have changed
   std::thread watcher_;
 };
 

@@ -1,18 +1,12 @@
 #include "mpi/session.hpp"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <csignal>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <string_view>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
-#include "mpi/exit_file.hpp"
+#include "mpi/ending.hpp"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -22,46 +16,12 @@ namespace fedmpi::mpi {
 
 namespace {
 
-// If this lives longer than so many seconds the process leaves with that code, after some last words: MPI is waited
-// for, which waits for all ranks, and one may have died or stand still. No launcher ends the others that is to live
-// with dead ranks.
-class TimeLimit {
- public:
-  TimeLimit(std::int64_t seconds, int exit_code, std::string_view last_words) {
-    code_ = exit_code;
-    words_ = last_words.data();
-    length_ = static_cast<std::sig_atomic_t>(last_words.size());
-    std::signal(SIGALRM, [](int) {
-      [[maybe_unused]] const auto written = write(STDERR_FILENO, words_, static_cast<std::size_t>(length_));
-      std::_Exit(code_);
-    });
-    alarm(static_cast<unsigned>(std::clamp<std::int64_t>(seconds, 1, 86'400)));
-  }
-  ~TimeLimit() {
-    alarm(0);
-    std::signal(SIGALRM, SIG_DFL);
-  }
-  TimeLimit(const TimeLimit&) = delete;
-  TimeLimit& operator=(const TimeLimit&) = delete;
-
- private:
-  static inline volatile std::sig_atomic_t code_, length_;
-  static inline const char* volatile words_;
-};
-
 class Start : TimeLimit {
  public:
   Start()
       : TimeLimit(environment_number("FEDMPI_START_SECONDS").value_or(600), static_cast<int>(ExitCode::stopped),
                   "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n") {}
 };
-
-// Ends all ranks. Where several abort at once PMIx may leave one of them waiting for ever (open-mpi/ompi#3225).
-[[noreturn]] void end_all(int exit_code) {
-  const TimeLimit limit(5, exit_code, "");
-  MPI_Abort(MPI_COMM_WORLD, exit_code);
-  std::_Exit(exit_code);
-}
 
 }  // namespace
 

@@ -19,8 +19,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   Communicator& world() { return world_; }
-  // What this process is about to end with: for the batch script too (exit_file.hpp), and should MPI not end because a
-  // rank stands still, which is waited for so many seconds: FEDMPI_END_SECONDS, 60 unless set.
+  // What this process is about to end with: for the batch script too (leave_exit_code), and should MPI not end because
+  // a rank stands still, which is waited for so many seconds: FEDMPI_END_SECONDS, 60 unless set.
   void ends_with(int exit_code);
   [[noreturn]] void abort(int exit_code);  // ends all ranks at once, or this one where the others go on without it
 

@@ -87,5 +87,33 @@ TEST(Lifeline, LetsRankZeroOutliveTheOthersIfTold) {
   EXPECT_EQ(alive, comm.size());
 }
 
+// For longer than a silent rank would leave us.
+TEST(Lifeline, HearsThatTheOthersGoOn) {
+  Communicator comm(MPI_COMM_WORLD);
+  if (comm.size() == 1) return;
+  Lifeline lifeline(comm);
+  lifeline.expect_signs_of_life(1.0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(6500));
+  lifeline.take_leave();
+  std::int32_t alive = 1;
+  comm.all_sum(std::span(&alive, 1));
+  EXPECT_EQ(alive, comm.size());
+}
+
+TEST(Lifeline, ExpectsNothingAnyMoreIfTold) {
+  Communicator comm(MPI_COMM_WORLD);
+  if (comm.size() == 1) return;
+  Lifeline lifeline(comm);
+  if (comm.is_root()) {
+    lifeline.expect_signs_of_life(1.0);
+    lifeline.expect_no_signs_of_life();
+    std::this_thread::sleep_for(std::chrono::milliseconds(6500));
+  }
+  std::int32_t alive = 1;
+  comm.all_sum(std::span(&alive, 1));
+  EXPECT_EQ(alive, comm.size());
+  lifeline.take_leave();
+}
+
 }  // namespace
 }  // namespace fedmpi::mpi

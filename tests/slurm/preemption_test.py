@@ -116,6 +116,21 @@ class Disturbed(batch.Jobs):
                     if name == "mpirun" or rank == 0:  # a busy srun may be slower than the other ranks
                         self.assertNotIn("stopped early", job.text())
 
+    def test_a_rank_that_stands_still_has_the_job_queued_again(self):
+        self.configure(10**6, **{"federation.deadline": 5})
+        jobs = {(name, rank): self.job(f"{name}-{rank}", sbatch=["--ntasks=3"], FEDMPI_LAUNCH=launch, FEDMPI_RESTARTS=0)
+                for name, launch in batch.LAUNCHERS.items() for rank in (0, 2)}
+        for (name, rank), job in jobs.items():
+            with self.subTest(name, rank=rank):
+                job.until(lambda: job.rounds() > 0, "no round")
+                os.kill(next(n for n in job.ranks() if f"PMIX_RANK={rank}" in batch.environment_of(n)), signal.SIGSTOP)
+        for (name, rank), job in jobs.items():
+            with self.subTest(name, rank=rank):
+                log = job.ended(support.STOPPED)
+                self.assertIn("not queued again after 0 restarts", log)
+                self.assertRegex(log, f"(no sign of life|no answer) from rank {rank} ")
+                self.assertEqual(job.processes(), {})
+
     def test_goes_on_from_a_named_checkpoint_and_then_from_its_own(self):
         self.configure(200, **{"run.allow": "federation.rounds"})
         expected = self.undisturbed()

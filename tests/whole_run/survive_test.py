@@ -223,6 +223,54 @@ class Losing(support.WholeRun):
         self.assertEqual(ended.code, support.DONE, str(ended))
         self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
 
+    def wait_for_open(self, run, rank, file):
+        """Until that rank has the file open itself, not the process that probes it."""
+        end = time.monotonic() + support.TIMEOUT
+        while True:
+            self.assertLess(time.monotonic(), end)
+            self.assertIsNone(run.process.poll(), "the run ended too early")
+            ranks = run.ranks()
+            try:
+                fds = pathlib.Path(f"/proc/{ranks[rank]}/fd") if len(ranks) > rank else None
+                if fds and any(os.readlink(fd) == str(file) for fd in fds.iterdir()):
+                    return
+            except OSError:
+                continue  # closed meanwhile
+            time.sleep(0.001)
+
+    def test_a_rank_stands_still_where_no_answer_is_due(self):
+        """While shards are read; and rank 0, whoever waits for it. The runs wait side by side."""
+        whole = self.folder / "whole"
+        for name in ("test", "shard-0", "shard-1", "shard-2"):  # which take a while to read
+            x = numpy.zeros((200_000 if name != "test" else 400_000, 100), "f4")
+            support.write_shard(whole / f"{name}.h5", x, numpy.arange(len(x), dtype="i4") % 2, [len(x)], [name], 2)
+        large = {"data.shards": whole / "shard-*.h5", "data.test": whole / "test.h5"}
+        endless = {"federation.rounds": 10**6}
+        survive = {"federation.survive": "on"}
+        points = [(1, [], whole / "shard-0.h5", large),
+                  (3, recovering(), whole / "shard-2.h5", {**large, **survive}),
+                  (2, [], whole / "test.h5", large),
+                  (0, [], whole / "test.h5", large),
+                  (0, [], 3, endless),
+                  (0, recovering(), 3, {**endless, **survive}),
+                  (0, [], 30, {**endless, "run.shared-memory": "off"})]
+        runs = []
+        for i, (rank, launcher, where, options) in enumerate(points):
+            self.csv = self.folder / str(i) / "history.csv"
+            run = self.start(4, launcher, **{"run.dir": self.csv.parent, "federation.deadline": 1, **options})
+            if isinstance(where, int):
+                self.wait_for_round(run, where)
+            else:
+                self.wait_for_open(run, rank, where)
+            os.kill(run.ranks()[rank], signal.SIGSTOP)
+            runs.append(run)
+        for run, (rank, launcher, where, _) in zip(runs, points):
+            with self.subTest(rank=rank, where=where, launcher=launcher):
+                ended = run.wait(10 * support.SLOWER)
+                self.assertRegex(ended.err, rf"fedmpi: rank [0-3]: no sign of life from rank {rank} on \S+ for 5 s")
+                if not launcher:
+                    self.assertEqual(ended.code, support.STOPPED, str(ended))
+
     def stalled(self, rank, number, **more):
         """A run of 3 participants of which one stalls after that round."""
         self.csv.unlink(missing_ok=True)

@@ -1,0 +1,27 @@
+// How a process ends that MPI would keep.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace fedmpi::mpi {
+
+// If this lives longer than so many seconds the process leaves with that code, after some last words (a literal): MPI
+// is waited for, which waits for all ranks, and one may have died or stand still. No launcher ends the others that is
+// to live with dead ranks. At most one at a time; a second takes its place.
+class TimeLimit {
+ public:
+  TimeLimit(std::int64_t seconds, int exit_code, std::string_view last_words);
+  ~TimeLimit();
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+};
+
+// Rank 0 leaves its exit code in the file that FEDMPI_EXIT_FILE names, if it names one, for scripts: not every launcher
+// passes exit codes on. Other ranks leave nothing.
+void leave_exit_code(int rank, int exit_code);
+
+// Ends all ranks, wherever they stand, and this one in five seconds at the latest.
+[[noreturn]] void end_all(int exit_code);
+
+}  // namespace fedmpi::mpi
