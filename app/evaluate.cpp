@@ -24,14 +24,13 @@ namespace po = boost::program_options;
 struct Arguments {
   std::string checkpoint, data;
   std::size_t threads = 1;
-  bool help = false;
 };
 
 po::options_description description(Arguments& a) {
   po::options_description d("options");
   d.add_options()("checkpoint", po::value(&a.checkpoint), "the checkpoint, such as run/latest.h5")(
       "data", po::value(&a.data), "the shard, or a directory or pattern of shards")(
-      "threads", po::value(&a.threads)->default_value(1), "threads of each rank")("help,h", po::bool_switch(&a.help));
+      "threads", po::value(&a.threads)->default_value(1), "threads of each rank")("help,h", po::bool_switch());
   return d;
 }
 
@@ -50,7 +49,7 @@ Arguments parse(int argc, char** argv) {
   } catch (const po::error& error) {
     fail(ExitCode::usage, "evaluate: {}; known are --checkpoint, --data, --threads", error.what());
   }
-  if (!a.help && (a.checkpoint.empty() || a.data.empty()))
+  if (a.checkpoint.empty() || a.data.empty())
     fail(ExitCode::usage, "evaluate: expected --checkpoint FILE and --data SHARD");
   if (a.threads < 1 || a.threads > 1024)
     fail(ExitCode::usage, "evaluate: --threads: expected 1 to 1024, found {}", a.threads);
@@ -100,16 +99,17 @@ int run(mpi::Communicator& comm, const Arguments& a) {
 }  // namespace
 
 int evaluate(int argc, char** argv) {
-  Arguments a = parse(argc, argv);
-  if (a.help) {
-    Arguments defaults;
+  Arguments a;
+  if (asks_for_help(argc, argv)) {
     fmt::print("usage: [mpirun -n RANKS] fedmpi evaluate --checkpoint FILE --data SHARD\n\n");
     std::ostringstream text;
-    text << description(defaults);
+    text << description(a);
     fmt::print("{}", text.str());
     return 0;
   }
-  return run_parallel(argc, argv, [&](mpi::Communicator& comm) { return run(comm, a); });
+  return run_parallel(
+      argc, argv, [&](const mpi::Communicator&) { a = parse(argc, argv); },
+      [&](mpi::Communicator& comm) { return run(comm, a); });
 }
 
 }  // namespace fedmpi::app

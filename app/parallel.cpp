@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "hdf5/probe.hpp"
@@ -12,7 +14,12 @@
 
 namespace fedmpi::app {
 
-int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicator&)>& command) {
+bool asks_for_help(int argc, char** argv) {
+  return std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--help" || word == "-h"; });
+}
+
+int run_parallel(int argc, char** argv, const std::function<void(const mpi::Communicator&)>& prepare,
+                 const std::function<int(mpi::Communicator&)>& command) {
   hdf5::start_probing();
   mpi::Session session(argc, argv);
   const int rank = session.world().rank();
@@ -21,6 +28,8 @@ int run_parallel(int argc, char** argv, const std::function<int(mpi::Communicato
     return code;
   };
   try {
+    mpi::collectively(session.world(), [&] { prepare(session.world()); });
+    session.started();
     const int code = command(session.world());
     flush_output();
     return leaving_with(code);

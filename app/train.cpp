@@ -1,7 +1,6 @@
 // fedmpi train: options in, a trained model in the run directory out.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -79,28 +78,24 @@ void report(const federation::Outcome& outcome, const Progress& progress) {
 }  // namespace
 
 int train(int argc, char** argv) {
-  const auto asks_for_help = [](const char* word) {
-    return word == std::string("--help") || word == std::string("-h");
-  };
-  if (std::any_of(argv + 1, argv + argc, asks_for_help)) {  // which needs no MPI
+  if (asks_for_help(argc, argv)) {
     print_help();
     return 0;
   }
   Progress progress;
   federation::catch_preemption();  // a signal may come while MPI starts
   const std::int64_t tasks = tasks_on_their_own();
-  return run_parallel(argc, argv, [&](mpi::Communicator& comm) {
-    CommandLine line;
-    Config config;
-    mpi::collectively(comm, [&] {
-      if (tasks > comm.size())
-        fail(ExitCode::usage,
-             "expected {} ranks, as many as srun has started, found {}: use srun --mpi=pmix, or mpirun", tasks,
-             comm.size());
-      line = parse(argc, argv);
-      if (!line.config.empty()) config = Config::from_file(line.config);
-      config.apply(line.options);
-    });
+  CommandLine line;
+  Config config;
+  const auto read_options = [&](const mpi::Communicator& comm) {
+    if (tasks > comm.size())
+      fail(ExitCode::usage, "expected {} ranks, as many as srun has started, found {}: use srun --mpi=pmix, or mpirun",
+           tasks, comm.size());
+    line = parse(argc, argv);
+    if (!line.config.empty()) config = Config::from_file(line.config);
+    config.apply(line.options);
+  };
+  return run_parallel(argc, argv, read_options, [&](mpi::Communicator& comm) {
     const federation::Observer observer{
         .plan = [&](const std::string& text) { progress.plan(text); },
         .note = Progress::note,

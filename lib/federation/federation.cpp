@@ -93,13 +93,14 @@ class Federation {
       if (!order.train) break;
       finish_round();
     }
+    cluster_.end();
     return outcome();
   }
 
   static Roster checked(mpi::Communicator& comm, const Config& config) {
     catch_preemption();
     if (config.federation.deadline > 0 && comm.lifeline() != nullptr)
-      comm.lifeline()->expect_signs_of_life(config.federation.deadline);
+      comm.lifeline()->give_signs_of_life(config.federation.deadline);
     mpi::collectively(comm, [&] { config.check(); });
     const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
                                  static_cast<std::size_t>(config.federation.threads)};

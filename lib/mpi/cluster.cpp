@@ -103,8 +103,12 @@ Cluster::~Cluster() {
 
 void Cluster::begin() {
   if (!is_root() || comm_.lifeline() == nullptr) return;
-  comm_.lifeline()->expect_no_signs_of_life();
+  comm_.lifeline()->expect_signs_of_life(false);
   if (star_) comm_.lifeline()->outlive_participants(true);
+}
+
+void Cluster::end() {
+  if (comm_.lifeline() != nullptr && !star_) comm_.lifeline()->expect_signs_of_life(true);
 }
 
 void Cluster::look_for_lost() {

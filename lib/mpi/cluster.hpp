@@ -118,6 +118,8 @@ class Cluster {
   // those that stand still. From now on rank 0 finds out by itself who does not answer, and with `survive` the death of
   // a participant no longer ends the run.
   void begin();
+  // The rounds are over, and without `survive` all is as before them.
+  void end();
   // On rank 0, before the end: whoever has died since it last had something to say is lost too.
   void look_for_lost();
   // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. When the session

@@ -21,7 +21,8 @@ class TimeLimit {
 // passes exit codes on. Other ranks leave nothing.
 void leave_exit_code(int rank, int exit_code);
 
-// Ends all ranks, wherever they stand, and this one in five seconds at the latest.
+// Ends all ranks, wherever they stand, and this one in five seconds at the latest. From any thread, although MPI is not
+// initialised for that: what matters is that the others end.
 [[noreturn]] void end_all(int exit_code);
 
 }  // namespace fedmpi::mpi

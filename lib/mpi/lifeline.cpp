@@ -26,7 +26,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-// A silent connection is probed after kIdle seconds, and lost when kProbes of them, a second apart, find no answer.
+// A silent connection is probed after kIdle seconds, and lost when kProbes of them, a second apart, find no answer; one
+// on which something was said, when that has found none for as long.
 constexpr int kIdle = 2, kProbes = 4;
 // For the launcher to end all ranks by itself, with the exit code of the one that died.
 constexpr double kGrace = 2.0;
@@ -42,6 +43,7 @@ void keep_probing(int socket) {
   set(IPPROTO_TCP, TCP_KEEPIDLE, kIdle);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
   set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * (kIdle + kProbes));
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
@@ -86,7 +88,7 @@ void Lifeline::tell(unsigned char what) const {
   for (const Connection& peer : peers_) send(peer.socket, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-void Lifeline::expect_signs_of_life(double seconds) {
+void Lifeline::give_signs_of_life(double seconds) {
   if (!watcher_.joinable()) return;
   patience_ = std::max(seconds, kShortestPatience);
   speaks_every_ = std::min(patience_ / 5, kLongestSilence);
@@ -133,6 +135,7 @@ void Lifeline::watch() {
     for (std::size_t i = 0; i < peers_.size(); ++i)
       if (watch.hears(i) && watch.sockets[i].revents != 0) listen_to(i, watch);
     if (watch.first_lost && !outlives_ && watch.passed(kGrace, *watch.first_lost)) {
+      tell(kStopped);
       say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)));
       std::_Exit(kStopped);
     }
@@ -166,22 +169,22 @@ void Lifeline::listen_to(std::size_t peer, Watch& watch) {
 }
 
 void Lifeline::expect_all(Watch& watch) const {
+  if (!expects_) return;
   const double patience = patience_;
-  if (patience == 0) return;
   const double longer = rank_ > 1 ? 1.0 : 0.0;  // so that as a rule one rank says it for all
   std::vector<const Connection*> silent;
   for (std::size_t i = 0; i < peers_.size(); ++i)
     if (watch.hears(i) && watch.passed(patience + longer, watch.heard[i])) silent.push_back(&peers_[i]);
   if (silent.empty()) return;
   say_why(fmt::format("no sign of life from {} for {:g} s (federation.deadline)", names_of(silent), patience));
-  end_all(kStopped);
+  end_all(kStopped);  // the others are not told before: an mpirun that they leave at the same time may lock itself up
 }
 
 void Lifeline::say_why(const std::string& why) const {
-  tell(kStopped);
-  leave_exit_code(rank_, kStopped);
-  // Whoever reads stderr may be gone or stuck, and the main thread may hold its lock.
+  // The file's system may be gone with a node, whoever reads stderr may be stuck, and the main thread may hold its
+  // lock.
   const TimeLimit limit(1, kStopped, "");
+  leave_exit_code(rank_, kStopped);
   const std::string text = fmt::format("fedmpi: rank {}: {}; the last checkpoint is intact\n", rank_, why);
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
 }

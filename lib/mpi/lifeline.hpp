@@ -30,11 +30,12 @@ class Lifeline {
   // Whether rank 0 ends with a rank that is lost, or was before; at first it does.
   void outlive_participants(bool outlive) { outlives_ = outlive; }
   std::vector<int> lost() const;  // on rank 0: the ranks that are
-  // From now on a thread of this rank says again and again that it goes on, whatever the others do; and a rank that has
-  // said nothing for so long, in seconds, though at least five, is taken to stand still: that ends all ranks, with one
-  // sentence on stderr and ExitCode::stopped. Time in which this process stood still itself does not count.
-  void expect_signs_of_life(double seconds);
-  void expect_no_signs_of_life() { patience_ = 0.0; }  // any more; it goes on saying so
+  // From now on a thread of this rank says again and again that it goes on, whatever the others do, and expects to hear
+  // that of them: see below. A rank that has said nothing for so long, in seconds, though at least five, is taken to
+  // stand still: that ends all ranks, with one sentence on stderr and ExitCode::stopped. Time in which this process
+  // stood still itself does not count. To be called by all at about the same time.
+  void give_signs_of_life(double seconds);
+  void expect_signs_of_life(bool expect) { expects_ = expect; }
   // A call of MPI has failed. If it was for a lost rank (Open MPI 5 with --with-ft ulfm notices by itself), this
   // process is ended as above within these four seconds.
   void await_the_end() const;
@@ -60,8 +61,9 @@ class Lifeline {
   std::vector<const Connection*> lost_;  // under the mutex
   // In seconds, 0 for never: how often it says that it goes on; after what silence another one does not.
   std::atomic<double> speaks_every_ = 0.0, patience_ = 0.0;
+  std::atomic<bool> expects_ = true;
   std::atomic<bool> leaves_ = false;
-  int news_ = -1;  // an eventfd, on which the thread hears that the last two have changed
+  int news_ = -1;  // an eventfd, on which the thread hears that it is to speak or to leave
   std::thread watcher_;
 };
 

@@ -1,5 +1,6 @@
 #include "mpi/session.hpp"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -16,12 +17,7 @@ namespace fedmpi::mpi {
 
 namespace {
 
-class Start : TimeLimit {
- public:
-  Start()
-      : TimeLimit(environment_number("FEDMPI_START_SECONDS").value_or(600), static_cast<int>(ExitCode::stopped),
-                  "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n") {}
-};
+constexpr std::int64_t kSecondsToStart = 600, kSecondsToEnd = 60;
 
 }  // namespace
 
@@ -32,7 +28,6 @@ Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_ex
   mallopt(M_MMAP_THRESHOLD, 16 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
-  const Start start;
   int provided = 0;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)
     fail(ExitCode::bug, "MPI cannot be initialised with threads (MPI_THREAD_FUNNELED)");
@@ -41,15 +36,20 @@ Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_ex
 Session::Library::~Library() {
   if (std::uncaught_exceptions() != exceptions) return;
   if (!abandoned) {
-    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(60), exit_code,
+    lifeline->expect_signs_of_life(false);
+    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(kSecondsToEnd), exit_code,
                           "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank stands still\n");
     MPI_Finalize();
   }
   lifeline->take_leave();
 }
 
-Session::Session(int& argc, char**& argv) : library_(argc, argv), world_(MPI_COMM_WORLD) {
-  const Start start;
+Session::Session(int& argc, char**& argv)
+    : start_(std::in_place, environment_number("FEDMPI_START_SECONDS").value_or(kSecondsToStart),
+             static_cast<int>(ExitCode::stopped),
+             "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n"),
+      library_(argc, argv),
+      world_(MPI_COMM_WORLD) {
   library_.lifeline = std::make_unique<Lifeline>(world_);
   world_.set_lifeline(library_.lifeline.get());
 }

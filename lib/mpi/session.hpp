@@ -2,15 +2,17 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "mpi/communicator.hpp"
+#include "mpi/ending.hpp"
 #include "mpi/lifeline.hpp"
 
 namespace fedmpi::mpi {
 
-// Initialises MPI for calls from the main thread and finalises it. While an exception leaves the program MPI
-// is not finalised: the other ranks may stand in a collective that would then never end. Whoever catches it
-// aborts. Once it is made every rank watches rank 0, which watches all: see Lifeline.
+// Initialises MPI for calls from the main thread and finalises it. (A lifeline that ends all ranks calls it too.) While
+// an exception leaves the program MPI is not finalised: the other ranks may stand in a collective that would then never
+// end. Whoever catches it aborts. Once it is made every rank watches rank 0, which watches all: see Lifeline.
 class Session {
  public:
   Session(int& argc, char**& argv);
@@ -19,12 +21,16 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   Communicator& world() { return world_; }
+  // All ranks have been heard: up to here the process ends if that takes longer than so many seconds:
+  // FEDMPI_START_SECONDS, 600 unless set.
+  void started() { start_.reset(); }
   // What this process is about to end with: for the batch script too (leave_exit_code), and should MPI not end because
   // a rank stands still, which is waited for so many seconds: FEDMPI_END_SECONDS, 60 unless set.
   void ends_with(int exit_code);
   [[noreturn]] void abort(int exit_code);  // ends all ranks at once, or this one where the others go on without it
 
  private:
+  std::optional<TimeLimit> start_;
   struct Library {  // initialised before the communicator is made, finalised after it is freed
     Library(int& argc, char**& argv);
     ~Library();

@@ -92,7 +92,7 @@ TEST(Lifeline, HearsThatTheOthersGoOn) {
   Communicator comm(MPI_COMM_WORLD);
   if (comm.size() == 1) return;
   Lifeline lifeline(comm);
-  lifeline.expect_signs_of_life(1.0);
+  lifeline.give_signs_of_life(1.0);
   std::this_thread::sleep_for(std::chrono::milliseconds(6500));
   lifeline.take_leave();
   std::int32_t alive = 1;
@@ -105,8 +105,8 @@ TEST(Lifeline, ExpectsNothingAnyMoreIfTold) {
   if (comm.size() == 1) return;
   Lifeline lifeline(comm);
   if (comm.is_root()) {
-    lifeline.expect_signs_of_life(1.0);
-    lifeline.expect_no_signs_of_life();
+    lifeline.give_signs_of_life(1.0);
+    lifeline.expect_signs_of_life(false);
     std::this_thread::sleep_for(std::chrono::milliseconds(6500));
   }
   std::int32_t alive = 1;

@@ -196,6 +196,18 @@ class Losing(support.WholeRun):
                 self.assertIn("all 2 rounds done", ended.out)
                 shutil.rmtree(self.folder / "run")
 
+    def test_one_stalls_while_the_last_model_is_saved(self):
+        """Where memory is shared, which is given back together."""
+        for rank in (1, 3):
+            with self.subTest(rank=rank):
+                run = self.start(4, [], **{**LARGE, "federation.deadline": 1})
+                self.wait_for(run, "checkpoint-000002.h5.partial")
+                self.hit(run, rank, signal.SIGSTOP)
+                ended = run.wait()
+                self.assertRegex(ended.err, f"no (answer|sign of life) from rank {rank} ")
+                self.assertEqual(ended.code, support.STOPPED)
+                shutil.rmtree(self.folder / "run")
+
     def test_one_dies_before_the_first_round(self):
         """While rank 0 saves what it goes on from: the job ends, unless the loss is noticed in the first round only. An
         MPI that notices it by itself may fail the others."""
@@ -212,16 +224,33 @@ class Losing(support.WholeRun):
                                                  "fedmpi: rank 0: no participant is left)")
 
     def test_all_are_suspended(self):
-        """By a batch system that gangs jobs, for longer than the deadline: nobody is lost."""
-        run = self.start(4, recovering(), **SURVIVE)
-        self.wait_for_round(run, 3)
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for rank in run.ranks():
-                os.kill(rank, number)
-            time.sleep(2 * SURVIVE["federation.deadline"])
-        ended = run.wait()
-        self.assertEqual(ended.code, support.DONE, str(ended))
-        self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
+        """By a batch system that gangs jobs, for longer than the deadline and than a rank may be silent: nobody is lost,
+        in the rounds or while shards are read."""
+        shards = self.large_shards()
+        large = {"data.shards": shards / "shard-*.h5", "federation.deadline": 1, "federation.rounds": 2, "client.epochs": 1}
+        for where, launcher, options in ((3, recovering(), SURVIVE), (shards / "shard-1.h5", [], large)):
+            with self.subTest(where=where):
+                run = self.start(4, launcher, **options)
+                if isinstance(where, int):
+                    self.wait_for_round(run, where)
+                else:
+                    self.wait_for_open(run, 2, where)
+                for number in (signal.SIGSTOP, signal.SIGCONT):
+                    for rank in run.ranks():
+                        os.kill(rank, number)
+                    time.sleep(7)
+                ended = run.wait()
+                self.assertEqual(ended.code, support.DONE, str(ended))
+                self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
+                shutil.rmtree(self.csv.parent)
+
+    def large_shards(self):
+        """A folder of shards that take a while to read."""
+        folder = self.folder / "large"
+        for name in ("test", "shard-0", "shard-1", "shard-2"):
+            x = numpy.zeros((400_000 if name == "test" else 200_000, 100), "f4")
+            support.write_shard(folder / f"{name}.h5", x, numpy.arange(len(x), dtype="i4") % 2, [len(x)], [name], 2)
+        return folder
 
     def wait_for_open(self, run, rank, file):
         """Until that rank has the file open itself, not the process that probes it."""
@@ -240,17 +269,14 @@ class Losing(support.WholeRun):
 
     def test_a_rank_stands_still_where_no_answer_is_due(self):
         """While shards are read; and rank 0, whoever waits for it. The runs wait side by side."""
-        whole = self.folder / "whole"
-        for name in ("test", "shard-0", "shard-1", "shard-2"):  # which take a while to read
-            x = numpy.zeros((200_000 if name != "test" else 400_000, 100), "f4")
-            support.write_shard(whole / f"{name}.h5", x, numpy.arange(len(x), dtype="i4") % 2, [len(x)], [name], 2)
-        large = {"data.shards": whole / "shard-*.h5", "data.test": whole / "test.h5"}
+        shards = self.large_shards()
+        large = {"data.shards": shards / "shard-*.h5", "data.test": shards / "test.h5"}
         endless = {"federation.rounds": 10**6}
         survive = {"federation.survive": "on"}
-        points = [(1, [], whole / "shard-0.h5", large),
-                  (3, recovering(), whole / "shard-2.h5", {**large, **survive}),
-                  (2, [], whole / "test.h5", large),
-                  (0, [], whole / "test.h5", large),
+        points = [(1, [], shards / "shard-0.h5", large),
+                  (3, recovering(), shards / "shard-2.h5", {**large, **survive}),
+                  (2, [], shards / "test.h5", large),
+                  (0, [], shards / "test.h5", large),
                   (0, [], 3, endless),
                   (0, recovering(), 3, {**endless, **survive}),
                   (0, [], 30, {**endless, "run.shared-memory": "off"})]
@@ -266,7 +292,7 @@ class Losing(support.WholeRun):
             runs.append(run)
         for run, (rank, launcher, where, _) in zip(runs, points):
             with self.subTest(rank=rank, where=where, launcher=launcher):
-                ended = run.wait(10 * support.SLOWER)
+                ended = run.wait(15 * support.SLOWER)
                 self.assertRegex(ended.err, rf"fedmpi: rank [0-3]: no sign of life from rank {rank} on \S+ for 5 s")
                 if not launcher:
                     self.assertEqual(ended.code, support.STOPPED, str(ended))
