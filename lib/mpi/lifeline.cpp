@@ -26,14 +26,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-// A silent connection is probed after kIdle seconds, and lost when kProbes of them, a second apart, find no answer; one
-// on which something was said, when that has found none for as long.
-constexpr int kIdle = 2, kProbes = 4;
+// A silent connection is probed after kIdle seconds, and every second from then on; it is lost, and one on which
+// something was said, when nothing is answered for kUnanswered.
+constexpr int kIdle = 2, kUnanswered = 5;
 // For the launcher to end all ranks by itself, with the exit code of the one that died.
 constexpr double kGrace = 2.0;
 
-// In seconds: a rank has to be heard in this at least; it speaks five times as often, and in this at the latest.
-constexpr double kShortestPatience = 5.0, kLongestSilence = 60.0;
+// In seconds: how often a rank says that it goes on, and the time in which it has to be heard at least.
+constexpr double kSpeaksEvery = 1.0, kShortestPatience = 5.0;
 
 // What is said: that this rank is done, that it goes on, or the exit code with which the other one is to leave.
 constexpr unsigned char kGoodbye = 255, kGoingOn = 254, kStopped = static_cast<unsigned char>(ExitCode::stopped);
@@ -42,8 +42,8 @@ void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
   set(IPPROTO_TCP, TCP_KEEPIDLE, kIdle);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * (kIdle + kProbes));
+  set(IPPROTO_TCP, TCP_KEEPCNT, kUnanswered - kIdle);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * kUnanswered);
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
@@ -91,7 +91,6 @@ void Lifeline::tell(unsigned char what) const {
 void Lifeline::give_signs_of_life(double seconds) {
   if (!watcher_.joinable()) return;
   patience_ = std::max(seconds, kShortestPatience);
-  speaks_every_ = std::min(patience_ / 5, kLongestSilence);
   eventfd_write(news_, 1);
 }
 
@@ -126,12 +125,11 @@ void Lifeline::watch() {
   for (const Connection& peer : peers_) watch.sockets.push_back({peer.socket, POLLIN, 0});
   watch.sockets.push_back({news_, POLLIN, 0});
   watch.heard.assign(peers_.size(), watch.now);
-  for (double speaks_every = 0.0; !leaves_;) {
-    const double wakes_every = watch.first_lost ? 0.1 : speaks_every / 4;
-    poll(watch.sockets.data(), watch.sockets.size(), wakes_every > 0 ? static_cast<int>(1000 * wakes_every) : -1);
+  for (bool speaks = false; !leaves_;) {
+    poll(watch.sockets.data(), watch.sockets.size(), watch.first_lost ? 100 : speaks ? 250 : -1);
     const Clock::time_point before = std::exchange(watch.now, Clock::now());
     eventfd_t news = 0;
-    if (eventfd_read(news_, &news) == 0) speaks_every = speaks_every_;
+    if (eventfd_read(news_, &news) == 0) speaks = patience_ > 0;
     for (std::size_t i = 0; i < peers_.size(); ++i)
       if (watch.hears(i) && watch.sockets[i].revents != 0) listen_to(i, watch);
     if (watch.first_lost && !outlives_ && watch.passed(kGrace, *watch.first_lost)) {
@@ -139,13 +137,13 @@ void Lifeline::watch() {
       say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)));
       std::_Exit(kStopped);
     }
-    if (speaks_every == 0) continue;
-    if (watch.passed(speaks_every, watch.spoken)) {
+    if (!speaks) continue;
+    if (watch.passed(kSpeaksEvery, watch.spoken)) {
       tell(kGoingOn);
       watch.spoken = watch.now;
     }
     // Where it was suspended itself, the others may have been, too.
-    if (news > 0 || watch.passed(speaks_every, before)) watch.heard.assign(peers_.size(), watch.now);
+    if (news > 0 || watch.passed(kSpeaksEvery, before)) watch.heard.assign(peers_.size(), watch.now);
     expect_all(watch);
   }
 }

@@ -59,8 +59,7 @@ class Lifeline {
   std::atomic<bool> outlives_ = false;
   mutable std::mutex mutex_;
   std::vector<const Connection*> lost_;  // under the mutex
-  // In seconds, 0 for never: how often it says that it goes on; after what silence another one does not.
-  std::atomic<double> speaks_every_ = 0.0, patience_ = 0.0;
+  std::atomic<double> patience_ = 0.0;   // seconds; 0: nobody gives signs of life
   std::atomic<bool> expects_ = true;
   std::atomic<bool> leaves_ = false;
   int news_ = -1;  // an eventfd, on which the thread hears that it is to speak or to leave
