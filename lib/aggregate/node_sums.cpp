@@ -8,8 +8,10 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-constexpr std::size_t kSlice = std::size_t{1} << 11;  // fewer coordinates are not worth waking another rank for
-constexpr std::size_t kSums = std::size_t{1} << 24;   // bytes of a rank's sums, if there is to be more than one
+// Fewer coordinates are not worth waking another rank for. Nor is the update of one thread, half of which would be no
+// more work than its sum is on the way back to rank 0, unless vectors are so long that they lie in no core's cache.
+constexpr std::size_t kSlice = std::size_t{1} << 11, kCached = std::size_t{1} << 22;
+constexpr std::size_t kSums = std::size_t{1} << 24;  // bytes of a rank's sums, if there is to be more than one
 
 }  // namespace
 
@@ -35,6 +37,7 @@ NodeSums::NodeSums(std::size_t parameters, mpi::Cluster& cluster, std::size_t th
       sums_(cluster, sums_for(threads, parameters) * stride_),
       shares_(cluster, 2 * threads) {
   for (std::size_t i = 0; i < sums_for(threads, parameters); ++i) blocks_.emplace_back(parameters);
+  for (int m = 0; m < cluster_.members(); ++m) threads_of_all_ += Shares{shares_.of(m)}.threads();
   begin();
 }
 
@@ -105,7 +108,8 @@ void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
 
 std::size_t NodeSums::slices_of(std::size_t n) const {
   const int most = std::min(cluster_.members(), cluster_.cores());  // more would wait for one another
-  return std::clamp<std::size_t>(n / kSlice, 1, static_cast<std::size_t>(most));
+  const std::size_t worth = threads_of_all_ / (parameters_ < kCached ? 2 : 1);
+  return std::clamp<std::size_t>(std::min(n / kSlice, worth), 1, static_cast<std::size_t>(most));
 }
 
 }  // namespace fedmpi::aggregate

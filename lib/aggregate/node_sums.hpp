@@ -79,6 +79,7 @@ class NodeSums {
 
   mpi::Cluster& cluster_;
   std::size_t parameters_, stride_;  // stride_: of the rooms and of the sums
+  std::size_t threads_of_all_ = 0;   // of the members together
   std::vector<float> largest_;       // magnitude of the update in each room
   mpi::Shared<float> rooms_;         // one for each thread
   mpi::Shared<std::int64_t> sums_;
