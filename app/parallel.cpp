@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "hdf5/probe.hpp"
 #include "mpi/collective_error.hpp"
+#include "mpi/ending.hpp"
 #include "mpi/session.hpp"
 #include "progress.hpp"
 
@@ -28,8 +29,10 @@ int run_parallel(int argc, char** argv, const std::function<void(const mpi::Comm
     return code;
   };
   try {
-    mpi::collectively(session.world(), [&] { prepare(session.world()); });
-    session.started();
+    {
+      const mpi::StartLimit limit;
+      mpi::collectively(session.world(), [&] { prepare(session.world()); });
+    }
     const int code = command(session.world());
     flush_output();
     return leaving_with(code);

@@ -9,7 +9,7 @@ namespace fedmpi::aggregate {
 namespace {
 
 // Fewer coordinates are not worth waking another rank for. Nor is the update of one thread, half of which would be no
-// more work than its sum is on the way back to rank 0, unless vectors are so long that they lie in no core's cache.
+// more work than its sum is on the way back to the leader, unless vectors are so long that they lie in no core's cache.
 constexpr std::size_t kSlice = std::size_t{1} << 11, kCached = std::size_t{1} << 22;
 constexpr std::size_t kSums = std::size_t{1} << 24;  // bytes of a rank's sums, if there is to be more than one
 

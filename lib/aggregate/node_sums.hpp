@@ -1,8 +1,8 @@
 // What the ranks of one node have trained, in memory that they share. Each thread's last update stays a float vector;
 // those before it are encoded into a sum when their room is needed again: one for each thread, since threads that share
 // one drag it from core to core; fewer of long vectors, of which they rarely want the same part at once. So a
-// participant with one client a round never holds a 64-bit vector, and at the end the members add up a slice of the
-// coordinates each, straight from where the updates lie.
+// participant with one client a round never holds a 64-bit vector, and at the end the leader, or each member for a
+// slice of the coordinates, adds up straight from where the updates lie.
 #pragma once
 
 #include <algorithm>

@@ -75,7 +75,7 @@ class Federation {
     mpi::collectively(comm_, [&] {
       if (coordinator_) coordinator_->begin();
     });
-    cluster_.begin();
+    cluster_.rounds_begin();
     for (;;) {
       Order order = first_order();
       announce(order, parameters());
@@ -93,14 +93,13 @@ class Federation {
       if (!order.train) break;
       finish_round();
     }
-    cluster_.end();
+    cluster_.rounds_end();
     return outcome();
   }
 
   static Roster checked(mpi::Communicator& comm, const Config& config) {
     catch_preemption();
-    if (config.federation.deadline > 0 && comm.lifeline() != nullptr)
-      comm.lifeline()->give_signs_of_life(config.federation.deadline);
+    if (comm.lifeline() != nullptr) comm.lifeline()->give_signs_of_life(config.federation.deadline);
     mpi::collectively(comm, [&] { config.check(); });
     const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
                                  static_cast<std::size_t>(config.federation.threads)};

@@ -101,13 +101,13 @@ Cluster::~Cluster() {
     comm_.lifeline()->outlive_participants(false);
 }
 
-void Cluster::begin() {
+void Cluster::rounds_begin() {
   if (!is_root() || comm_.lifeline() == nullptr) return;
   comm_.lifeline()->expect_signs_of_life(false);
   if (star_) comm_.lifeline()->outlive_participants(true);
 }
 
-void Cluster::end() {
+void Cluster::rounds_end() {
   if (comm_.lifeline() != nullptr && !star_) comm_.lifeline()->expect_signs_of_life(true);
 }
 

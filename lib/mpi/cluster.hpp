@@ -114,12 +114,12 @@ class Cluster {
   bool survives() const { return star_ != nullptr; }
   std::size_t lost() const { return star_ ? star_->lost().size() : 0; }
   int lost(std::size_t i) const { return star_->lost()[i]; }
-  // The rounds begin. What all do together before them needs all ranks: a lifeline that expects signs of life finds
+  // What all do together before them needs all ranks: a lifeline that expects signs of life finds
   // those that stand still. From now on rank 0 finds out by itself who does not answer, and with `survive` the death of
   // a participant no longer ends the run.
-  void begin();
-  // The rounds are over, and without `survive` all is as before them.
-  void end();
+  void rounds_begin();
+  // Without `survive` all is as before them.
+  void rounds_end();
   // On rank 0, before the end: whoever has died since it last had something to say is lost too.
   void look_for_lost();
   // On all ranks that know of the loss, at the end: nothing collective follows, MPI is not finalised. When the session

@@ -8,6 +8,9 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/environment.hpp"
+#include "base/error.hpp"
+
 namespace fedmpi::mpi {
 
 namespace {
@@ -32,6 +35,10 @@ TimeLimit::~TimeLimit() {
   alarm(0);
   std::signal(SIGALRM, SIG_DFL);
 }
+
+StartLimit::StartLimit()
+    : TimeLimit(environment_number("FEDMPI_START_SECONDS").value_or(600), static_cast<int>(ExitCode::stopped),
+                "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n") {}
 
 void leave_exit_code(int rank, int exit_code) {
   const char* file = std::getenv("FEDMPI_EXIT_FILE");

@@ -17,6 +17,13 @@ class TimeLimit {
   TimeLimit& operator=(const TimeLimit&) = delete;
 };
 
+// For what all ranks do together before anything else, in which one may be missing: FEDMPI_START_SECONDS, 600 unless
+// set; then ExitCode::stopped.
+class StartLimit : TimeLimit {
+ public:
+  StartLimit();
+};
+
 // Rank 0 leaves its exit code in the file that FEDMPI_EXIT_FILE names, if it names one, for scripts: not every launcher
 // passes exit codes on. Other ranks leave nothing.
 void leave_exit_code(int rank, int exit_code);

@@ -42,7 +42,6 @@ void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
   set(IPPROTO_TCP, TCP_KEEPIDLE, kIdle);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kUnanswered - kIdle);
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * kUnanswered);
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
 }
@@ -90,7 +89,8 @@ void Lifeline::tell(unsigned char what) const {
 
 void Lifeline::give_signs_of_life(double seconds) {
   if (!watcher_.joinable()) return;
-  patience_ = std::max(seconds, kShortestPatience);
+  patience_ = seconds > 0 ? std::max(seconds, kShortestPatience) : 0.0;
+  expects_ = true;
   eventfd_write(news_, 1);
 }
 
@@ -109,7 +109,7 @@ std::vector<int> Lifeline::lost() const {
   return ranks;
 }
 
-struct Lifeline::Watch {
+struct Lifeline::State {
   std::vector<pollfd> sockets;           // of the peers, and news_
   std::vector<Clock::time_point> heard;  // of the peers
   Clock::time_point now = Clock::now(), spoken = now;
@@ -121,68 +121,69 @@ struct Lifeline::Watch {
 };
 
 void Lifeline::watch() {
-  Watch watch;
-  for (const Connection& peer : peers_) watch.sockets.push_back({peer.socket, POLLIN, 0});
-  watch.sockets.push_back({news_, POLLIN, 0});
-  watch.heard.assign(peers_.size(), watch.now);
+  State state;
+  for (const Connection& peer : peers_) state.sockets.push_back({peer.socket, POLLIN, 0});
+  state.sockets.push_back({news_, POLLIN, 0});
+  state.heard.assign(peers_.size(), state.now);
   for (bool speaks = false; !leaves_;) {
-    poll(watch.sockets.data(), watch.sockets.size(), watch.first_lost ? 100 : speaks ? 250 : -1);
-    const Clock::time_point before = std::exchange(watch.now, Clock::now());
+    poll(state.sockets.data(), state.sockets.size(), state.first_lost ? 100 : speaks ? 250 : -1);
+    const Clock::time_point before = std::exchange(state.now, Clock::now());
     eventfd_t news = 0;
     if (eventfd_read(news_, &news) == 0) speaks = patience_ > 0;
     for (std::size_t i = 0; i < peers_.size(); ++i)
-      if (watch.hears(i) && watch.sockets[i].revents != 0) listen_to(i, watch);
-    if (watch.first_lost && !outlives_ && watch.passed(kGrace, *watch.first_lost)) {
+      if (state.hears(i) && state.sockets[i].revents != 0) listen_to(i, state);
+    if (state.first_lost && !outlives_ && state.passed(kGrace, *state.first_lost)) {
       tell(kStopped);
-      say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)));
+      say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)), rank_);
       std::_Exit(kStopped);
     }
     if (!speaks) continue;
-    if (watch.passed(kSpeaksEvery, watch.spoken)) {
+    if (state.passed(kSpeaksEvery, state.spoken)) {
       tell(kGoingOn);
-      watch.spoken = watch.now;
+      state.spoken = state.now;
     }
     // Where it was suspended itself, the others may have been, too.
-    if (news > 0 || watch.passed(kSpeaksEvery, before)) watch.heard.assign(peers_.size(), watch.now);
-    expect_all(watch);
+    if (news > 0 || state.passed(kSpeaksEvery, before)) state.heard.assign(peers_.size(), state.now);
+    expect_all(state);
   }
 }
 
-void Lifeline::listen_to(std::size_t peer, Watch& watch) {
+void Lifeline::listen_to(std::size_t peer, State& state) {
   bool broken = false;
-  const auto said = received<unsigned char>(watch.sockets[peer].fd, broken);
+  const auto said = received<unsigned char>(state.sockets[peer].fd, broken);
   if (said == kGoingOn) {
-    watch.heard[peer] = watch.now;
+    state.heard[peer] = state.now;
   } else if (said == kGoodbye) {
-    watch.hear_no_more(peer);
+    state.hear_no_more(peer);
   } else if (said) {
     leave_exit_code(rank_, *said);
     std::_Exit(*said);
   } else if (broken) {
-    watch.hear_no_more(peer);
-    if (!watch.first_lost) watch.first_lost = watch.now;
+    state.hear_no_more(peer);
+    if (!state.first_lost) state.first_lost = state.now;
     const std::lock_guard lock(mutex_);
     lost_.push_back(&peers_[peer]);
   }
 }
 
-void Lifeline::expect_all(Watch& watch) const {
-  if (!expects_) return;
+void Lifeline::expect_all(State& state) const {
   const double patience = patience_;
+  if (patience == 0 || !expects_) return;
   const double longer = rank_ > 1 ? 1.0 : 0.0;  // so that as a rule one rank says it for all
   std::vector<const Connection*> silent;
   for (std::size_t i = 0; i < peers_.size(); ++i)
-    if (watch.hears(i) && watch.passed(patience + longer, watch.heard[i])) silent.push_back(&peers_[i]);
+    if (state.hears(i) && state.passed(patience + longer, state.heard[i])) silent.push_back(&peers_[i]);
   if (silent.empty()) return;
-  say_why(fmt::format("no sign of life from {} for {:g} s (federation.deadline)", names_of(silent), patience));
+  constexpr int kRoot = 0;  // is this rank, or the silent one, in whose place the exit code is left
+  say_why(fmt::format("no sign of life from {} for {:g} s (federation.deadline)", names_of(silent), patience), kRoot);
   end_all(kStopped);  // the others are not told before: an mpirun that they leave at the same time may lock itself up
 }
 
-void Lifeline::say_why(const std::string& why) const {
+void Lifeline::say_why(const std::string& why, int leaving) const {
   // The file's system may be gone with a node, whoever reads stderr may be stuck, and the main thread may hold its
   // lock.
   const TimeLimit limit(1, kStopped, "");
-  leave_exit_code(rank_, kStopped);
+  leave_exit_code(leaving, kStopped);
   const std::string text = fmt::format("fedmpi: rank {}: {}; the last checkpoint is intact\n", rank_, why);
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
 }

@@ -33,7 +33,7 @@ class Lifeline {
   // From now on a thread of this rank says again and again that it goes on, whatever the others do, and expects to hear
   // that of them: see below. A rank that has said nothing for so long, in seconds, though at least five, is taken to
   // stand still: that ends all ranks, with one sentence on stderr and ExitCode::stopped. Time in which this process
-  // stood still itself does not count. To be called by all at about the same time.
+  // stood still itself does not count. 0: no more. To be called by all at about the same time.
   void give_signs_of_life(double seconds);
   void expect_signs_of_life(bool expect) { expects_ = expect; }
   // A call of MPI has failed. If it was for a lost rank (Open MPI 5 with --with-ft ulfm notices by itself), this
@@ -45,14 +45,14 @@ class Lifeline {
   void dismiss(int exit_code);
 
  private:
-  struct Watch;  // what the thread knows
+  struct State;  // of the thread
 
   void name_unwatched(int ranks) const;
   void watch();  // for as long as the thread lives
-  void listen_to(std::size_t peer, Watch& watch);
-  void expect_all(Watch& watch) const;
+  void listen_to(std::size_t peer, State& state);
+  void expect_all(State& state) const;
   void tell(unsigned char what) const;
-  void say_why(const std::string& why) const;  // and to the others that it ends
+  void say_why(const std::string& why, int leaving) const;  // on stderr; and the exit code for that rank
 
   const int rank_;
   std::vector<Connection> peers_;

@@ -1,6 +1,5 @@
 #include "mpi/session.hpp"
 
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -14,12 +13,6 @@
 #endif
 
 namespace fedmpi::mpi {
-
-namespace {
-
-constexpr std::int64_t kSecondsToStart = 600, kSecondsToEnd = 60;
-
-}  // namespace
 
 Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_exceptions()) {
 #ifdef __GLIBC__
@@ -37,21 +30,17 @@ Session::Library::~Library() {
   if (std::uncaught_exceptions() != exceptions) return;
   if (!abandoned) {
     lifeline->expect_signs_of_life(false);
-    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(kSecondsToEnd), exit_code,
+    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(60), exit_code,
                           "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank stands still\n");
     MPI_Finalize();
   }
   lifeline->take_leave();
 }
 
-Session::Session(int& argc, char**& argv)
-    : start_(std::in_place, environment_number("FEDMPI_START_SECONDS").value_or(kSecondsToStart),
-             static_cast<int>(ExitCode::stopped),
-             "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n"),
-      library_(argc, argv),
-      world_(MPI_COMM_WORLD) {
+Session::Session(int& argc, char**& argv) : start_(std::in_place), library_(argc, argv), world_(MPI_COMM_WORLD) {
   library_.lifeline = std::make_unique<Lifeline>(world_);
   world_.set_lifeline(library_.lifeline.get());
+  start_.reset();
 }
 
 void Session::ends_with(int exit_code) {

@@ -21,17 +21,14 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   Communicator& world() { return world_; }
-  // All ranks have been heard: up to here the process ends if that takes longer than so many seconds:
-  // FEDMPI_START_SECONDS, 600 unless set.
-  void started() { start_.reset(); }
   // What this process is about to end with: for the batch script too (leave_exit_code), and should MPI not end because
   // a rank stands still, which is waited for so many seconds: FEDMPI_END_SECONDS, 60 unless set.
   void ends_with(int exit_code);
   [[noreturn]] void abort(int exit_code);  // ends all ranks at once, or this one where the others go on without it
 
  private:
-  std::optional<TimeLimit> start_;
-  struct Library {  // initialised before the communicator is made, finalised after it is freed
+  std::optional<StartLimit> start_;  // while it is made
+  struct Library {                   // initialised before the communicator is made, finalised after it is freed
     Library(int& argc, char**& argv);
     ~Library();
     int exceptions;

@@ -200,7 +200,7 @@ class Losing(support.WholeRun):
         """Where memory is shared, which is given back together."""
         for rank in (1, 3):
             with self.subTest(rank=rank):
-                run = self.start(4, [], **{**LARGE, "federation.deadline": 1})
+                run = self.start(4, [], **{**LARGE, "federation.deadline": 2 * int(support.SLOWER)})
                 self.wait_for(run, "checkpoint-000002.h5.partial")
                 self.hit(run, rank, signal.SIGSTOP)
                 ended = run.wait()
@@ -227,7 +227,8 @@ class Losing(support.WholeRun):
         """By a batch system that gangs jobs, for longer than the deadline and than a rank may be silent: nobody is lost,
         in the rounds or while shards are read."""
         shards = self.large_shards()
-        large = {"data.shards": shards / "shard-*.h5", "federation.deadline": 1, "federation.rounds": 2, "client.epochs": 1}
+        large = {"data.shards": shards / "shard-*.h5", "federation.rounds": 2, "client.epochs": 1,
+                 "federation.deadline": 2 * int(support.SLOWER)}
         for where, launcher, options in ((3, recovering(), SURVIVE), (shards / "shard-1.h5", [], large)):
             with self.subTest(where=where):
                 run = self.start(4, launcher, **options)
@@ -238,7 +239,7 @@ class Losing(support.WholeRun):
                 for number in (signal.SIGSTOP, signal.SIGCONT):
                     for rank in run.ranks():
                         os.kill(rank, number)
-                    time.sleep(7)
+                    time.sleep(7 + 2 * (support.SLOWER > 1))
                 ended = run.wait()
                 self.assertEqual(ended.code, support.DONE, str(ended))
                 self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
