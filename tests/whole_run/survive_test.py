@@ -236,10 +236,11 @@ class Losing(support.WholeRun):
                     self.wait_for_round(run, where)
                 else:
                     self.wait_for_open(run, 2, where)
-                for number in (signal.SIGSTOP, signal.SIGCONT):
-                    for rank in run.ranks():
+                suspended = run.ranks()
+                for number, seconds in ((signal.SIGSTOP, 7 if support.SLOWER == 1 else 10), (signal.SIGCONT, 0)):
+                    for rank in suspended:
                         os.kill(rank, number)
-                    time.sleep(7 + 2 * (support.SLOWER > 1))
+                    time.sleep(seconds)
                 ended = run.wait()
                 self.assertEqual(ended.code, support.DONE, str(ended))
                 self.assertEqual(sum(int(r["lost"]) for r in self.rows()), 0)
@@ -279,8 +280,7 @@ class Losing(support.WholeRun):
                   (2, [], shards / "test.h5", large),
                   (0, [], shards / "test.h5", large),
                   (0, [], 3, endless),
-                  (0, recovering(), 3, {**endless, **survive}),
-                  (0, [], 30, {**endless, "run.shared-memory": "off"})]
+                  (0, recovering(), 30, {**endless, **survive})]
         runs = []
         for i, (rank, launcher, where, options) in enumerate(points):
             self.csv = self.folder / str(i) / "history.csv"
