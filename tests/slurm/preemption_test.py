@@ -137,7 +137,7 @@ class Disturbed(batch.Jobs):
         self.train("before", {**self.options, "federation.rounds": 10}, ranks=2)
         self.configure(200, **{"run.allow": "federation.rounds", "run.resume": self.folder / "before" / "latest.h5"})
         job = self.job("run", sbatch=["--ntasks=3"], FEDMPI=self.slowly("run"))
-        job.until_started(1, rounds=4)
+        job.until(lambda: job.rounds() >= 14, "no rounds of its own")  # ten are of the run before
         batch.slurm.run("scancel", "--signal=USR1", "--batch", job.number)
         job.until_started(2, rounds=0)
         self.hurry("run")
