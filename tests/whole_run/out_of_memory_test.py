@@ -96,7 +96,7 @@ class OutOfMemory(support.WholeRun):
 
     def attack(self, name, rank, kibibytes):
         """Whether the system has killed the rank; if not, it had looked how much is left before it took more."""
-        for _ in range(10):
+        for _ in range(25):
             run = self.start(name)
             with contextlib.suppress(ProcessLookupError):
                 self.limit(run, rank, kibibytes)
