@@ -166,7 +166,7 @@ void Lifeline::listen_to(std::size_t peer, State& state) {
   }
 }
 
-void Lifeline::expect_all(State& state) const {
+void Lifeline::expect_all(const State& state) const {
   const double patience = patience_;
   if (patience == 0 || !expects_) return;
   const double longer = rank_ > 1 ? 1.0 : 0.0;  // so that as a rule one rank says it for all

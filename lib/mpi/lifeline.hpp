@@ -50,7 +50,7 @@ class Lifeline {
   void name_unwatched(int ranks) const;
   void watch();  // for as long as the thread lives
   void listen_to(std::size_t peer, State& state);
-  void expect_all(State& state) const;
+  void expect_all(const State& state) const;
   void tell(unsigned char what) const;
   void say_why(const std::string& why, int leaving) const;  // on stderr; and the exit code for that rank
 

@@ -20,6 +20,12 @@ void close_all(const std::vector<Connection>& connections) {
   for (const Connection& c : connections) close(c.socket);
 }
 
+void expect_all_alive(Communicator& comm) {
+  std::int32_t alive = 1;
+  comm.all_sum(std::span(&alive, 1));
+  EXPECT_EQ(alive, comm.size());
+}
+
 TEST(Connections, LeadFromEveryRankToRankZero) {
   Communicator comm(MPI_COMM_WORLD);
   const std::vector<Connection> connections = connect_with_root(comm);
@@ -67,9 +73,7 @@ TEST(Lifeline, LetsGoOfARankThatHasTakenLeave) {
       lifeline.take_leave();
     }
   }
-  std::int32_t alive = 1;
-  comm.all_sum(std::span(&alive, 1));
-  EXPECT_EQ(alive, comm.size());
+  expect_all_alive(comm);
 }
 
 TEST(Lifeline, LetsRankZeroOutliveTheOthersIfTold) {
@@ -82,9 +86,7 @@ TEST(Lifeline, LetsRankZeroOutliveTheOthersIfTold) {
     if (comm.is_root()) std::this_thread::sleep_for(std::chrono::milliseconds(2500));
     if (comm.is_root()) lifeline.take_leave();  // the others, who do not, are lost
   }
-  std::int32_t alive = 1;
-  comm.all_sum(std::span(&alive, 1));
-  EXPECT_EQ(alive, comm.size());
+  expect_all_alive(comm);
 }
 
 // For longer than a silent rank would leave us.
@@ -95,9 +97,7 @@ TEST(Lifeline, HearsThatTheOthersGoOn) {
   lifeline.give_signs_of_life(1.0);
   std::this_thread::sleep_for(std::chrono::milliseconds(6500));
   lifeline.take_leave();
-  std::int32_t alive = 1;
-  comm.all_sum(std::span(&alive, 1));
-  EXPECT_EQ(alive, comm.size());
+  expect_all_alive(comm);
 }
 
 TEST(Lifeline, ExpectsNothingAnyMoreIfTold) {
@@ -109,9 +109,7 @@ TEST(Lifeline, ExpectsNothingAnyMoreIfTold) {
     lifeline.expect_signs_of_life(false);
     std::this_thread::sleep_for(std::chrono::milliseconds(6500));
   }
-  std::int32_t alive = 1;
-  comm.all_sum(std::span(&alive, 1));
-  EXPECT_EQ(alive, comm.size());
+  expect_all_alive(comm);
   lifeline.take_leave();
 }
 

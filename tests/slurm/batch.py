@@ -50,7 +50,6 @@ class Job:
 
     def __init__(self, test, name, *words, script="train.sbatch", sbatch=(), **exports):
         self.test, self.run, self.log = test, test.folder / name, test.folder / f"{name}.log"
-        self.begun = time.monotonic()
         exports = {"FEDMPI": support.PROGRAM, **exports}
         variables = ",".join(f"{key}={value}" for key, value in exports.items())
         # A heterogeneous job is given by its components, separated by colons.
