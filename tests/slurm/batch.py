@@ -94,7 +94,7 @@ class Job:
             fields = slurm.show(self.number)
             if time.monotonic() > deadline or fields["JobState"] in ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"):
                 self.test.fail(f"{complaint}: {fields}\n{self.text()}\n{slurm.logs()}")
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def until_started(self, times, rounds):
         """Until it has been started so often, and the last start has added some rounds."""

@@ -265,11 +265,15 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerNode={memory /
     # Jobs
 
     def run(self, *command, check=True, **environment):
-        """What a Slurm command prints."""
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=20,
-                              env={**self.environment, **environment})
+        """What a Slurm command prints. It asks again by itself if it gets no answer, for longer than this waits."""
+        words = list(map(str, command))
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=60,
+                                  env={**self.environment, **environment})
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{' '.join(words)}: no answer\n{self.logs()}") from error
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
+            raise AssertionError(f"{' '.join(words)}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
         return done.stdout
 
     def submit(self, *words, **environment):
@@ -288,5 +292,5 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerNode={memory /
             if time.monotonic() > deadline:
                 raise AssertionError(
                     f"job {job} is not {' or '.join(states)} after {timeout} s: {fields}\n{self.logs()}")
-            time.sleep(0.1)
+            time.sleep(0.3)
         return fields

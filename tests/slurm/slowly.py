@@ -1,7 +1,7 @@
 """slowly.py END COMMAND …: runs a rank of a job so that a short run lasts long and costs nothing.
 
-From when the history in --run.dir is written until there is a file END, or SIGUSR1 tells the run to stop, rank 0 is
-stopped most of the time. The other ranks wait for it."""
+Whenever the history in --run.dir has grown by a round or a few, rank 0 stands still for a while, until there is a file
+END, or SIGUSR1 tells the run to stop. The other ranks wait for it."""
 
 import ctypes
 import os
@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 
-RUNNING, STOPPED = 0.004 * float(os.environ.get("FEDMPI_SLOWER", "1")), 0.5  # seconds, in turn
+LOOK, STOPPED = 0.001, 0.5  # seconds between two looks at the history; and that rank 0 stands still
 
 
 def main():
     end, *command = sys.argv[1:]
-    begin = f"{command[command.index('--run.dir') + 1]}/history.csv"
+    history = f"{command[command.index('--run.dir') + 1]}/history.csv"
     started = time.time()
     # What stops the command must not outlive it, nor leave it stopped.
     child = subprocess.Popen(command, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
@@ -29,9 +29,14 @@ def main():
     signal.signal(signal.SIGUSR1, tell_to_stop)
 
     def stop_and_go():
-        while not told and not ended.wait(RUNNING):
-            if not os.path.exists(begin) or os.path.getmtime(begin) < started or os.path.exists(end):
+        seen = None
+        while not told and not ended.wait(LOOK):
+            if not os.path.exists(history) or os.path.exists(end):
                 continue
+            now = os.stat(history)
+            if now.st_mtime < started or now.st_size == seen:
+                continue
+            seen = now.st_size
             child.send_signal(signal.SIGSTOP)
             ended.wait(STOPPED)
             child.send_signal(signal.SIGCONT)
