@@ -76,6 +76,7 @@ class Nodes(batch.Jobs):
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - lost, 20)
                 if name == "srun":
+                    self.assertRegex(job.text(), "(fedmpi: rank 0|train.sbatch): .*lost the connection to ")
                     self.assertIn("not queued again after 0 restarts", job.text())
                 self.assertNotIn("weights sha256", job.text())
 
