@@ -60,7 +60,7 @@ class Model:
         if ranks == 1:
             return 0.0
         size = (FLOAT + SUM) * d
-        more = self.first.latency + self.further(size) - self.further.latency
+        more = self.first.latency + max(0.0, self.further(size) - self.further.latency)
         return self.first(size) + (ranks - 2) * more
 
     def crowd(self, ranks, cores):

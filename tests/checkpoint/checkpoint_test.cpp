@@ -34,6 +34,16 @@ class CheckpointFile : public testing::Test {
   std::string path_ = directory_ / "checkpoint.h5";
 };
 
+// With rows that are longer than the block that is read at once, 2^20 elements.
+Checkpoint wide_example() {
+  Checkpoint c = example(0);
+  c.layout = {};
+  c.layout.add("dense_1", "kernel", {2, (1 << 20) + 1});
+  c.parameters = test::random_vector(c.layout.size());
+  c.server.clear();
+  return c;
+}
+
 void expect_same_history(const std::vector<Row>& a, const std::vector<Row>& b) {
   ASSERT_EQ(a.size(), b.size());  // bit by bit, since what was not measured is a NaN
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(Row)), 0);
@@ -88,6 +98,11 @@ TEST_F(CheckpointFile, ShowsTensorsInTheirShapes) {
   // {2, 4} from offset 8, in memory column by column: row 0, column 1 is the third number.
   EXPECT_EQ(file.dataset("/model/dense_2/kernel").read_all<float>()[1], example().parameters[8 + 2]);
   EXPECT_EQ(file.text("weights_sha256"), weights_digest(example().parameters));
+}
+
+TEST_F(CheckpointFile, HoldsLongRows) {
+  write(wide_example(), path_);
+  EXPECT_TRUE(read(path_).parameters == wide_example().parameters);
 }
 
 TEST_F(CheckpointFile, ReplacesAnOlderFile) {
@@ -174,7 +189,7 @@ TEST_F(CheckpointFile, IsNotBelievedWithOthersWeights) {
 
 // Another file takes the place of the one being written: what is read back is compared with what is in memory.
 TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
-  const Checkpoint c = example();
+  Checkpoint c = example();
   const std::string other = directory_ / "other.h5", spare = directory_ / "spare.h5", partial = path_ + ".partial";
   const auto refused = [&] {
     fs::copy_file(other, spare, fs::copy_options::overwrite_existing);
@@ -204,7 +219,7 @@ TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
   ++later.round;
   write(later, other);
   EXPECT_TRUE(in_time());
-  for (const std::string& name : {std::string("/model/dense_1/bias"), "/server/" + c.server.back().first}) {
+  const auto expect_refused_with_others = [&](const std::string& name) {
     write(c, other);  // and with its digest, but other values
     {
       const hdf5::Handle file(H5Fopen(other.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
@@ -213,7 +228,11 @@ TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
       ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
     }
     EXPECT_TRUE(in_time()) << name;
-  }
+  };
+  expect_refused_with_others("/model/dense_1/bias");
+  expect_refused_with_others("/server/" + c.server.back().first);
+  c = wide_example();  // also the first of several blocks
+  expect_refused_with_others("/model/dense_1/kernel");
   EXPECT_FALSE(fs::exists(partial));
 }
 
