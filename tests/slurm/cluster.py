@@ -265,7 +265,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerNode={memory /
     # Jobs
 
     def run(self, *command, check=True, **environment):
-        """What a Slurm command prints. It asks again by itself if it gets no answer, for longer than this waits."""
+        """What a Slurm command prints. Without an answer it asks again by itself, and may take long on a busy machine."""
         words = list(map(str, command))
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=60,
