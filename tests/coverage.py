@@ -1,8 +1,8 @@
-"""coverage.py BUILD: the share of the lines of lib/ and app/ that ran, and of their branches, by folder and in all, from
-the counters that a build with FEDMPI_COVERAGE has written. With --lines also which lines did not run."""
+"""coverage.py BUILD [--lines]: the share of the lines of lib/ and app/ that ran, and of their branches, by folder and in
+all, from what a build with FEDMPI_COVERAGE has counted. A branch is a condition of the source that was true, or false.
+With --lines also what did not run. Fails where too little did."""
 
 import collections
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -11,59 +11,60 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOAL = 90  # % of the lines
+WHOLE = "lib/checkpoint"  # of whose branches all are to be taken
 
 
-def counts_of(counters):
-    """gcov's account of one object file: {(file, line): (runs, [runs of each branch that is not an exception's])}."""
-    ended = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", counters],
-                           capture_output=True, text=True, check=True, cwd=counters.parent)
-    found = {}
-    for line in filter(None, ended.stdout.splitlines()):
-        for file in json.loads(line)["files"]:
-            path = pathlib.Path(os.path.normpath(counters.parent / file["file"]))
-            if not path.is_relative_to(ROOT) or path.relative_to(ROOT).parts[0] not in ("lib", "app"):
-                continue
-            for row in file["lines"]:
-                branches = [b["count"] for b in row["branches"] if not b["throw"]]
-                key = (path.relative_to(ROOT), row["line_number"])
-                runs, before = found.get(key, (0, []))
-                found[key] = (runs + row["count"], before + branches)
-    return found
+def llvm(tool, *arguments):
+    return subprocess.run([f"llvm-{tool}-19", *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def counted(build):
+    """llvm-cov's account of the files of lib/ and app/: {path: account}."""
+    profiles = sorted((build / "profiles").glob("*.profraw"))
+    if not profiles:
+        sys.exit(f"{build}: expected what a build with FEDMPI_COVERAGE has counted, found nothing")
+    llvm("profdata", "merge", "--sparse", "--output", build / "profile", *profiles)
+    programs = [build / "fedmpi", build / "tests/unit_tests"]  # hold all of the library; that it ran in others counts too
+    exported = llvm("cov", "export", "--skip-functions", f"--instr-profile={build / 'profile'}",
+                    *(f"--object={path}" for path in programs))
+    files = {os.path.relpath(file["filename"], ROOT): file for file in json.loads(exported)["data"][0]["files"]}
+    return {path: file for path, file in files.items() if path.startswith(("lib/", "app/"))}
+
+
+def branches_of(file):
+    """{(line, column): [times true, times false]}; of a template, over all that was made of it."""
+    branches = {}
+    for line, column, _, _, yes, no, *_ in file["branches"]:
+        before = branches.get((line, column), [0, 0])
+        branches[line, column] = [before[0] + yes, before[1] + no]
+    return branches
 
 
 def main():
-    build = pathlib.Path(sys.argv[1]).resolve()
-    counters = sorted(build.rglob("*.gcda"))
-    if not counters:
-        sys.exit(f"{build}: expected counters of a build with FEDMPI_COVERAGE, found none")
-    lines = collections.Counter()
-    branches = {}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(counts_of, counters):
-            for key, (runs, taken) in found.items():
-                lines[key] += runs
-                # A header is compiled many times; the account with most branches stands for all.
-                if len(taken) >= len(branches.get(key, [])):
-                    before = branches.get(key, []) + [0] * len(taken)
-                    branches[key] = [a + b for a, b in zip(taken, before)]
-
     folders = collections.defaultdict(lambda: [0, 0, 0, 0])
-    for key, runs in lines.items():
-        for name in (str(key[0].parent), "all"):
+    not_taken, not_run = [], []
+    for path, file in sorted(counted(pathlib.Path(sys.argv[1]).resolve()).items()):
+        branches = branches_of(file)
+        for name in (os.path.dirname(path), "all"):
             share = folders[name]
-            share[0] += runs > 0
-            share[1] += 1
-            share[2] += sum(count > 0 for count in branches.get(key, []))
-            share[3] += len(branches.get(key, []))
+            share[0] += file["summary"]["lines"]["covered"]
+            share[1] += file["summary"]["lines"]["count"]
+            share[2] += sum(times > 0 for both in branches.values() for times in both)
+            share[3] += 2 * len(branches)
+        not_run += [f"{path}:{line}:{column}: did not run" for line, column, times, has, begins, gap in file["segments"]
+                    if has and begins and not gap and times == 0]
+        not_taken += [f"{path}:{line}:{column}: was never {truth}" for (line, column), both in sorted(branches.items())
+                      for truth, times in zip(("true", "false"), both) if times == 0]
+
     total = folders.pop("all")
-    for name, (ran, every, taken, ways) in [*sorted(folders.items()), ("all", total)]:
-        print(f"{name:<22}{100 * ran / every:6.1f} % of {every:5} lines {100 * taken / max(ways, 1):6.1f} % of {ways:5} branches")
+    for name, (ran, lines, taken, branches) in [*sorted(folders.items()), ("all", total)]:
+        print(f"{name:<22}{100 * ran / lines:6.1f} % of {lines:5} lines "
+              f"{100 * taken / max(branches, 1):6.1f} % of {branches:5} branches")
     if "--lines" in sys.argv:
-        for (path, number), runs in sorted(lines.items()):
-            if runs == 0:
-                print(f"{path}:{number}: did not run")
-            elif 0 in branches.get((path, number), []) and str(path).startswith("lib/checkpoint"):
-                print(f"{path}:{number}: {branches[path, number]} of its branches")
+        print("\n".join(not_run + not_taken))
+    missing = [branch for branch in not_taken if branch.startswith(WHOLE)]
+    if missing:
+        sys.exit("\n".join([f"expected every branch of {WHOLE} to be taken:", *missing]))
     if 100 * total[0] < GOAL * total[1]:
         sys.exit(f"expected {GOAL} % of the lines to run, found {100 * total[0] / total[1]:.1f}")
 

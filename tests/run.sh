@@ -8,8 +8,8 @@ usage: tests/run.sh [--sanitize address|thread | --coverage] [--long] [CTEST ARG
 
   --sanitize address|thread   build with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer,
                               in a folder of its own
-  --coverage                  build with counters in a folder of its own, and print the share of the lines of lib/ and
-                              app/ that the tests ran, by folder
+  --coverage                  build with counters in a folder of its own, by clang, and print the share of the lines and
+                              branches of lib/ and app/ that the tests ran, by folder
   --long                      run the long campaigns too
   --help                      this text
 
@@ -19,10 +19,12 @@ END
 
 preset=release
 folder=build
+packages=(libgtest-dev libbenchmark-dev dataset-fashion-mnist
+  python3 python3-h5py python3-numpy python3-pandas slurm-wlm munge iproute2 clang libclang-rt-dev)
 while [[ $# -gt 0 ]]; do
   case $1 in
     --help) usage; exit 0 ;;
-    --coverage) preset=coverage; folder=build-coverage; shift ;;
+    --coverage) preset=coverage; folder=build-coverage; packages+=(clang-19 llvm-19 libclang-rt-19-dev); shift ;;
     --long) export FEDMPI_LONG=1; shift ;;
     --sanitize)
       case ${2:-} in
@@ -37,8 +39,7 @@ while [[ $# -gt 0 ]]; do
 done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-jobs/packages.sh libgtest-dev libbenchmark-dev dataset-fashion-mnist \
-  python3 python3-h5py python3-numpy python3-pandas slurm-wlm munge iproute2 clang libclang-rt-dev
+jobs/packages.sh "${packages[@]}"
 echo "Building in $folder"
 cmake --preset $preset --log-level=WARNING >/dev/null
 jobs/build.sh $folder all
@@ -47,8 +48,8 @@ jobs/build.sh $folder all
 run_tests=(ctest --test-dir $folder --no-tests=error --output-on-failure --parallel $(($(nproc) + 1)) "$@")
 [[ $preset == coverage ]] || exec "${run_tests[@]}"
 
-find $folder -name '*.gcda' -delete
+rm -rf $folder/profiles
 failed=0
 "${run_tests[@]}" || failed=$?
-/usr/bin/python3 -B tests/coverage.py $folder
+/usr/bin/python3 -B tests/coverage.py $folder || failed=$?
 exit $failed

@@ -20,10 +20,6 @@
 
 #include "base/error.hpp"
 
-#ifdef FEDMPI_COVERAGE
-extern "C" void __gcov_dump();
-#endif
-
 namespace fedmpi::hdf5 {
 
 namespace {
@@ -62,9 +58,6 @@ void die_with(pid_t parent) {
     reply.message[std::string_view(error.what()).copy(reply.message, sizeof reply.message - 1)] = '\0';
   } catch (...) {  // no word about the file: the process that asks meets it too
   }
-#ifdef FEDMPI_COVERAGE
-  __gcov_dump();  // what ran here counts too
-#endif
   _exit(0);
 }
 

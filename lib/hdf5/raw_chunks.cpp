@@ -63,7 +63,8 @@ bool only_fletcher32(hid_t creation) {
 
 // As the library writes it, or with the bytes of each half exchanged, as versions before 1.6.3 did.
 bool checksum_holds(std::span<const std::byte> data, const std::array<std::uint8_t, kChecksumBytes>& stored) {
-  const std::uint32_t found = stored[0] | stored[1] << 8 | stored[2] << 16 | std::uint32_t{stored[3]} << 24;
+  const auto byte = [&](std::size_t i) { return std::uint32_t{stored[i]} << 8 * i; };
+  const std::uint32_t found = byte(0) | byte(1) | byte(2) | byte(3);
   const std::uint32_t expected = fletcher32(data);
   return found == expected || found == (swapped(expected & 0xFFFF) | swapped(expected >> 16) << 16);
 }

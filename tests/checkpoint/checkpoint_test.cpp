@@ -219,18 +219,26 @@ TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
   ++later.round;
   write(later, other);
   EXPECT_TRUE(in_time());
+  const auto expect_refused_after = [&](auto change) {
+    write(c, other);  // and with its digest, but other contents
+    change(hdf5::Handle(H5Fopen(other.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose));
+    EXPECT_TRUE(in_time());
+  };
   const auto expect_refused_with_others = [&](const std::string& name) {
-    write(c, other);  // and with its digest, but other values
-    {
-      const hdf5::Handle file(H5Fopen(other.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+    SCOPED_TRACE(name);
+    expect_refused_after([&](const hdf5::Handle& file) {
       const hdf5::Handle dataset(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
       const Vector values(c.layout.size(), 0.125F);
       ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
-    }
-    EXPECT_TRUE(in_time()) << name;
+    });
   };
   expect_refused_with_others("/model/dense_1/bias");
   expect_refused_with_others("/server/" + c.server.back().first);
+  expect_refused_after([&](const hdf5::Handle& file) {
+    const hdf5::Handle seed(H5Aopen(file.get(), "seed", H5P_DEFAULT), H5Aclose);
+    const std::uint64_t value = c.seed + 1;
+    ASSERT_GE(H5Awrite(seed.get(), H5T_NATIVE_UINT64, &value), 0);
+  });
   c = wide_example();  // also the first of several blocks
   expect_refused_with_others("/model/dense_1/kernel");
   EXPECT_FALSE(fs::exists(partial));

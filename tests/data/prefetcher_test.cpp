@@ -111,7 +111,7 @@ TEST_F(OnFileClients, AreTheSameAsIfTheyWereHeld) {
     const std::vector<std::uint64_t> expected = checksums(all, 1);
     EXPECT_EQ(on_file(all), 0u);
     EXPECT_EQ(on_file(loaded({total, 1})), 0u) << "they fit";
-    for (const std::size_t threads : {1, 2, 3}) {
+    for (const std::size_t threads : std::initializer_list<std::size_t>{1, 2, 3}) {
       for (const std::size_t budget : {(threads + 1) * largest, total - 1}) {
         const Dataset some = loaded({budget, threads});
         EXPECT_GT(on_file(some), 0u);

@@ -92,7 +92,8 @@ std::uint32_t by_the_library(const std::string& path, const Bytes& bytes) {
   std::uint32_t filters = 0;
   Bytes stored(n + 4);
   H5Dread_chunk(x.get(), H5P_DEFAULT, &start, &filters, stored.data());
-  return stored[n] | stored[n + 1] << 8 | stored[n + 2] << 16 | std::uint32_t{stored[n + 3]} << 24;
+  const auto byte = [&](std::size_t i) { return std::uint32_t{stored[n + i]} << 8 * i; };
+  return byte(0) | byte(1) | byte(2) | byte(3);
 }
 
 TEST_F(RawRows, HaveTheChecksumThatTheLibraryWrites) {
@@ -116,8 +117,9 @@ TEST_F(RawRows, ComeFromChunksWholeAndInPart) {
   constexpr std::size_t kRows = 2100, kChunk = 500;  // the last chunk has 100 rows in the dataset
   write(kRows, kChunk);
   EXPECT_TRUE(raw(0, kRows));
-  for (const std::size_t first : {0, 1, 499, 500, 501, 1999, 2000, 2099})
-    for (const std::size_t count : {1, 2, 499, 500, 501, 1000, 1600, 2100})
+  using Sizes = std::initializer_list<std::size_t>;
+  for (const std::size_t first : Sizes{0, 1, 499, 500, 501, 1999, 2000, 2099})
+    for (const std::size_t count : Sizes{1, 2, 499, 500, 501, 1000, 1600, 2100})
       if (first + count <= kRows) expect_rows(first, count);
   write(10, 500);  // one chunk, larger than the dataset
   EXPECT_TRUE(raw(0, 10));

@@ -41,9 +41,10 @@ class Install(unittest.TestCase):
             flags = re.search(r"^FEDMPI_SANITIZE:\w+=(\w*)", cache, re.MULTILINE)[1]
             flags = {"": "", "address": "-fsanitize=address,undefined", "thread": "-fsanitize=thread"}[flags]
             if re.search(r"^FEDMPI_COVERAGE:\w+=ON", cache, re.MULTILINE):
-                flags += " --coverage"
+                flags += " -fprofile-instr-generate"
+            compiler = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)", cache, re.MULTILINE)[1]
             run("cmake", "-S", CONSUMER, "-B", work / "build", f"-DCMAKE_PREFIX_PATH={work / 'prefix'}",
-                f"-DCMAKE_CXX_FLAGS={flags}")
+                f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_CXX_FLAGS={flags}")
             run("cmake", "--build", work / "build")
             run(work / "prefix/bin/fedmpi", "shard", "synthetic:1,1", "--clients", 5, "--out", work / "shards")
 
