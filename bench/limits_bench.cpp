@@ -154,14 +154,16 @@ void copy(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0));  // read once and written once
 }
 
-// Updates to integers and back, in pieces that stay in the first cache, as rank 0 does with the only update of a round.
+// So many updates to integers, which are added up, and back, in pieces that stay in the first cache, as one core does.
 void convert(benchmark::State& state) {
   constexpr std::size_t kPiece = 1024;
   const std::vector<float> update(kPiece, 0.001F);
   std::vector<std::int64_t> sum(kPiece);
   std::vector<float> result(kPiece);
   for (auto _ : state) {
-    fedmpi::secure::encode(update, 0.5, fedmpi::secure::kFirstExponent, sum, fedmpi::secure::Encode::set);
+    for (std::int64_t i = 0; i < state.range(0); ++i)
+      fedmpi::secure::encode(update, 0.125, fedmpi::secure::kFirstExponent, sum,
+                             i == 0 ? fedmpi::secure::Encode::set : fedmpi::secure::Encode::add);
     fedmpi::secure::decode(sum, 1.0, fedmpi::secure::kFirstExponent, result);
     benchmark::DoNotOptimize(result.data());
     benchmark::ClobberMemory();
@@ -266,7 +268,7 @@ int main(int argc, char** argv) {
   register_model({784, 128, 10}, {10, 32, 28, 60});
   register_model({784, 200, 200, 10}, {10, 32, 24, 600});  // 600 images: 60 × 10, 18 × 32 + 24, 600
   benchmark::RegisterBenchmark("memcpy", copy)->Arg(1 << 15)->Arg(1 << 20)->Arg(1 << 28);
-  benchmark::RegisterBenchmark("convert", convert);
+  benchmark::RegisterBenchmark("convert", convert)->DenseRange(1, 4);
   benchmark::RegisterBenchmark("read_at_random", read_at_random)
       ->Arg(24 << 20);  // what a million clients take in row 10
   benchmark::RegisterBenchmark("core_to_core", core_to_core)->UseRealTime();

@@ -7,12 +7,13 @@ SIZES = [7850, 100_000, 1_000_000, 10_000_000]
 
 def exchange(machine):
     ranks = [2, 3, 4, 5]
-    runs, pickled = {}, {}
+    runs, pickled, converting = {}, {}, {}
     for n in ranks:
-        runs[n], pickled[n] = alternate(
+        runs[n], pickled[n], converting[n] = alternate(
             machine.repeats,
             lambda: machine.benchmark("exchange_bench", "^(ours|ours_by_mpi|handover|raw|raw_same_bytes)/", ranks=n),
-            lambda: machine.peer("mpi4py_exchange.py", ranks=n))
+            lambda: machine.peer("mpi4py_exchange.py", ranks=n),
+            lambda: machine.benchmark("limits_bench", f"^convert/{n - 1}$", seconds=0.1)[f"convert/{n - 1}"])
     figures = []
 
     def line(size, name, what, goal, against, threshold=None, said=""):
@@ -22,12 +23,18 @@ def exchange(machine):
         figures.append(Figure("5" if threshold else "", f"{what}, {size:,} parameters", goal, times + said,
                               min(ratios.values()) >= threshold if threshold else None))
 
+    def limit(size, more=lambda n: 0.0):
+        """The ratio of an exchange that only reads, and then takes so many seconds more."""
+        ratios = (runs[n][f"raw/{size}"]["median_us"] / (runs[n][f"handover/{size}"]["median_us"] + 1e6 * more(n))
+                  for n in ranks)
+        return ", ".join(f"{ratio:.2f}" for ratio in ratios) + " ×"
+
     for size in SIZES:
         threshold = 4 if size <= 1_000_000 else 2
-        most = ", ".join(f"{runs[n][f'raw/{size}']['median_us'] / runs[n][f'handover/{size}']['median_us']:.2f}" for n in ranks)
         line(size, "ours", "exchange", f"≥ {threshold} × MPI_Bcast + MPI_Reduce of float32",
              lambda n: runs[n][f"raw/{size}"]["median_us"], threshold,
-             f"; reading weights and updates where they lie, and no more, would be {most} ×")
+             f"; reading weights and updates where they lie, and no more, would be {limit(size)}; with what makes the "
+             f"sum exact after it, on one core, {limit(size, lambda n: size / converting[n]['items_per_second'])}")
     for size in SIZES:
         ratios = {n: runs[n][f"ours_by_mpi/{size}"]["median_us"] / runs[n][f"raw_same_bytes/{size}"]["median_us"]
                   for n in ranks}

@@ -16,8 +16,8 @@ namespace fedmpi::mpi {
 namespace {
 
 // How often to look for another's answer before giving the core away: for about as long as the other's part of a small
-// exchange takes; or, where members outnumber cores, hardly, since the other may be waiting for this very core.
-constexpr int kLooks = 200, kLooksInACrowd = 10;
+// exchange takes; or, where members outnumber cores, once, since the other may be waiting for this very core.
+constexpr int kLooks = 200, kLooksInACrowd = 1;
 
 // How often a rank that waits for another in shared memory looks whether rank 0 calls the roll.
 constexpr auto kBetweenLooksAtRoll = std::chrono::milliseconds(20);
