@@ -23,8 +23,8 @@ def exchange(machine):
         figures.append(Figure("5" if threshold else "", f"{what}, {size:,} parameters", goal, times + said,
                               min(ratios.values()) >= threshold if threshold else None))
 
-    def limit(size, more=lambda n: 0.0):
-        """The ratio of an exchange that only reads, and then takes so many seconds more."""
+    def reading(size, more=lambda n: 0.0):
+        """The ratios of an exchange that does no more than read, and takes so many seconds more."""
         ratios = (runs[n][f"raw/{size}"]["median_us"] / (runs[n][f"handover/{size}"]["median_us"] + 1e6 * more(n))
                   for n in ranks)
         return ", ".join(f"{ratio:.2f}" for ratio in ratios) + " ×"
@@ -33,8 +33,8 @@ def exchange(machine):
         threshold = 4 if size <= 1_000_000 else 2
         line(size, "ours", "exchange", f"≥ {threshold} × MPI_Bcast + MPI_Reduce of float32",
              lambda n: runs[n][f"raw/{size}"]["median_us"], threshold,
-             f"; reading weights and updates where they lie, and no more, would be {limit(size)}; with what makes the "
-             f"sum exact after it, on one core, {limit(size, lambda n: size / converting[n]['items_per_second'])}")
+             f"; reading weights and updates where they lie, and no more, would be {reading(size)}; with what makes the "
+             f"sum exact after it, on one core, {reading(size, lambda n: size / converting[n]['items_per_second'])}")
     for size in SIZES:
         ratios = {n: runs[n][f"ours_by_mpi/{size}"]["median_us"] / runs[n][f"raw_same_bytes/{size}"]["median_us"]
                   for n in ranks}

@@ -1,6 +1,6 @@
 """coverage.py BUILD [--lines]: the share of the lines of lib/ and app/ that ran, and of their branches, by folder and in
-all, from what a build with FEDMPI_COVERAGE has counted. A branch is a condition of the source that was true, or false.
-With --lines also what did not run. Fails where too little did."""
+all, from what a build with FEDMPI_COVERAGE has counted. A branch is a condition of the source that was true, or was not:
+false, or not met because of an exception just before. With --lines also what did not run. Fails where too little did."""
 
 import collections
 import json
@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOAL = 90  # % of the lines
-WHOLE = "lib/checkpoint"  # of whose branches all are to be taken
+WHOLE = "lib/checkpoint/"  # of whose branches all are to be taken
 
 
 def llvm(tool, *arguments):
@@ -62,6 +62,7 @@ def main():
               f"{100 * taken / max(branches, 1):6.1f} % of {branches:5} branches")
     if "--lines" in sys.argv:
         print("\n".join(not_run + not_taken))
+    assert folders[WHOLE.rstrip("/")][3] > 0, f"{WHOLE}: no branches counted"
     missing = [branch for branch in not_taken if branch.startswith(WHOLE)]
     if missing:
         sys.exit("\n".join([f"expected every branch of {WHOLE} to be taken:", *missing]))

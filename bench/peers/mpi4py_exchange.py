@@ -42,6 +42,7 @@ def main():
             seconds = []
             for i in range(min(1000, max(5, 50_000_000 // d))):
                 value = 1 + i % 100
+                comm.Barrier()  # now rank 0 has read what it got last
                 if comm.rank == 0:
                     weights.fill(value)
                 update.fill(value)

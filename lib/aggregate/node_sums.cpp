@@ -10,7 +10,8 @@ namespace {
 
 // Fewer numbers to add up are not worth another rank's help: less so where members outnumber cores, since it has to
 // wait for its turn. Nor is the update of one thread, half of which would be no more work than its sum is on the way
-// back to the leader, unless vectors are so long that they lie in no core's own cache.
+// back to the leader, unless vectors are so long that they lie in no core's own cache. (Each thread counts as one with
+// an update, so that members agree without asking.)
 constexpr std::size_t kHelp = std::size_t{1} << 13, kHelpInACrowd = std::size_t{1} << 15;
 constexpr std::size_t kCached = std::size_t{1} << 18;
 constexpr std::size_t kSums = std::size_t{1} << 24;  // bytes of a rank's sums, if there is to be more than one
@@ -109,10 +110,11 @@ void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
 }
 
 std::size_t NodeSums::slices_of(std::size_t n) const {
-  const int most = std::min(cluster_.members(), cluster_.cores());  // more would wait for one another
-  const std::size_t help = cluster_.members() > cluster_.cores() ? kHelpInACrowd : kHelp;
-  const std::size_t worth = parameters_ < kCached ? threads_of_all_ / 2 : threads_of_all_ + 1;
-  return std::clamp<std::size_t>(std::min(n * threads_of_all_ / help, worth), 1, static_cast<std::size_t>(most));
+  const bool crowd = cluster_.members() > cluster_.cores();
+  std::size_t slices = static_cast<std::size_t>(crowd ? cluster_.cores() : cluster_.members());
+  slices = std::min(slices, n * threads_of_all_ / (crowd ? kHelpInACrowd : kHelp));
+  if (parameters_ < kCached) slices = std::min(slices, threads_of_all_ / 2);
+  return std::max<std::size_t>(slices, 1);
 }
 
 }  // namespace fedmpi::aggregate

@@ -71,7 +71,6 @@ Cluster::Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patienc
     roll_call_ = std::make_unique<RollCall>(comm, patience.deadline);
     comm_.set_roll_call(roll_call_.get());
   }
-  if (members_ > cores_) looks_ = kLooksInACrowd;
   leads_ = member_ == 0;
   leaders_ = split(comm.handle(), leads_, comm.rank());
   if (leads_) {
@@ -83,6 +82,8 @@ Cluster::Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patienc
   if (members_ == 1) return;
 
   node_->broadcast_struct(nodes_);
+  node_->broadcast_struct(cores_);
+  if (members_ > cores_) looks_ = kLooksInACrowd;
   memory_ = std::make_unique<SharedMemory>(*this, 2 * sizeof(Board));
   for (int m = 0; m < members_; ++m) {
     std::byte* at = memory_->segment(m).data();

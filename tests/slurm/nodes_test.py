@@ -80,6 +80,21 @@ class Nodes(batch.Jobs):
                     self.assertIn("not queued again after 0 restarts", job.text())
                 self.assertNotIn("weights sha256", job.text())
 
+    def test_a_rank_that_dies_on_another_node_takes_the_job_down(self):
+        """Nobody takes that for the loss of its node."""
+        self.two_nodes()
+        self.configure(10**6)
+        for name, launch in batch.LAUNCHERS.items():
+            with self.subTest(name):
+                job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch, FEDMPI_RESTARTS=0)
+                job.until(lambda: job.rounds() > 0, "no round")
+                support.Started.kill_one(max(set(job.ranks()) & set(job.processes("node2"))))
+                lost = time.monotonic()
+                self.assert_down([job], lost)
+                self.assertEqual(job.wait()["JobState"], "FAILED")
+                self.assertLess(time.monotonic() - lost, 20)
+                self.assertNotIn("whose end srun knows nothing", job.text())
+
     def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
         """Within 10 s, also where ranks give signs of life, which TCP then repeats for minutes."""
         self.two_nodes()
