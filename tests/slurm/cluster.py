@@ -228,11 +228,23 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerNode={memory /
             f"--seed-file={munge}/seed"))
         self._until(lambda: (folder / "munge/socket").exists(), "munged has no socket")
         self._daemon("slurmctld", *self._on_host("control", "slurmctld", "-D"))
-        for n, node in enumerate(self.nodes):
-            enter = ["nsenter", f"--net=/run/netns/{self.namespaces[n]}"] if self.bridge else []
-            self._daemon(f"slurmd-{node}", *enter, *self._on_host(node, "slurmd", "-D", "-N", node))
+        for node in self.nodes:
+            self.start_node(node)
         self._until(lambda: self.run("sinfo", "-h", "-o", "%T %D", check=False).strip() == f"idle {len(self.nodes)}",
                     "not every node is idle")
+
+    def start_node(self, node):
+        namespace = self.namespaces[list(self.nodes).index(node)] if self.bridge else None
+        enter = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
+        self._daemon(f"slurmd-{node}", *enter, *self._on_host(node, "slurmd", "-D", "-N", node))
+
+    def stop_node(self, node):
+        """Its slurmd, by force."""
+        number = int((self.folder / f"slurmd-{node}.pid").read_text())
+        os.kill(number, signal.SIGKILL)
+        for daemon in [d for d in self.daemons if d.pid == number]:
+            daemon.wait()
+            self.daemons.remove(daemon)
 
     def _until(self, condition, complaint):
         deadline = time.monotonic() + START

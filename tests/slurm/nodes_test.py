@@ -58,6 +58,14 @@ class Nodes(batch.Jobs):
             self.assertLess(time.monotonic() - lost, 10, "\n".join(job.text() for job in jobs))
             time.sleep(0.05)
 
+    def kill_all_of(self, job, node):
+        """Its processes there, and Slurm's daemons for it."""
+        started = job.processes(node)
+        daemons = {parent for _, parent, _ in started.values()} - set(started)
+        self.assertTrue(daemons and all(batch.command_of(d)[0].startswith(b"slurmstepd: ") for d in daemons))
+        for number in (*daemons, *started):
+            support.Started.kill_one(number)
+
     def test_a_node_whose_daemons_are_lost_takes_the_job_down(self):
         """For Slurm the step there goes on; what the script has to tidy up does not wait for it."""
         self.two_nodes()
@@ -66,34 +74,46 @@ class Nodes(batch.Jobs):
             with self.subTest(name):
                 job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch, FEDMPI_RESTARTS=0)
                 job.until(lambda: job.rounds() > 0, "no round")
-                started = job.processes("node2")
-                daemons = {parent for _, parent, _ in started.values()} - set(started)
-                self.assertTrue(daemons and all(batch.command_of(d)[0].startswith(b"slurmstepd: ") for d in daemons))
-                for number in (*daemons, *started):
-                    support.Started.kill_one(number)
+                self.kill_all_of(job, "node2")
                 lost = time.monotonic()
                 self.assert_down([job], lost)
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - lost, 20)
                 if name == "srun":
                     self.assertRegex(job.text(), "(fedmpi: rank 0|train.sbatch): .*lost the connection to ")
-                    self.assertIn("not queued again after 0 restarts", job.text())
                 self.assertNotIn("weights sha256", job.text())
 
     def test_a_rank_that_dies_on_another_node_takes_the_job_down(self):
-        """Nobody takes that for the loss of its node."""
+        """Nobody takes that for the loss of its node: it would die again."""
         self.two_nodes()
         self.configure(10**6)
         for name, launch in batch.LAUNCHERS.items():
             with self.subTest(name):
-                job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch, FEDMPI_RESTARTS=0)
+                job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch)
                 job.until(lambda: job.rounds() > 0, "no round")
                 support.Started.kill_one(max(set(job.ranks()) & set(job.processes("node2"))))
                 lost = time.monotonic()
                 self.assert_down([job], lost)
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - lost, 20)
-                self.assertNotIn("whose end srun knows nothing", job.text())
+                self.assertNotIn("to be queued again", job.text())
+                self.assertNotIn("network is gone", job.text())
+
+    def test_a_node_that_is_shut_down_has_the_job_queued_again(self):
+        """Connections to it are closed before Slurm knows of its end."""
+        self.two_nodes()
+        self.configure(200)
+        expected = self.undisturbed()
+        job = self.job("run", sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=batch.LAUNCHERS["srun"], FEDMPI=self.slowly("run"))
+        job.until_started(1, rounds=4)
+        batch.slurm.stop_node("node2")
+        self.kill_all_of(job, "node2")
+        self.assert_down([job], time.monotonic())
+        job.until(lambda: "stopped early, to be queued again" in job.text(), "not queued again")
+        self.hurry("run")
+        batch.slurm.start_node("node2")
+        self.assertEqual(job.sha256(), expected)
+        self.assertIn("going on after round", job.text())
 
     def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
         """Within 10 s, also where ranks give signs of life, which TCP then repeats for minutes."""
