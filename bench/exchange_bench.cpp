@@ -114,7 +114,7 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
       });
 }
 
-// The least that weights out and an update back can take on 2 ranks: each is read where it lies, and nothing else.
+// Weights and updates read where they lie, the updates by rank 0, and nothing else.
 void handover(benchmark::State& state, mpi::Communicator& comm) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
   mpi::Cluster cluster(comm, true);
