@@ -1,5 +1,6 @@
 """Jobs over two nodes: of one kind, of two kinds, with shards on the nodes' own disks, and with a node that is lost."""
 
+import sys
 import time
 
 import batch
@@ -51,6 +52,14 @@ class Nodes(batch.Jobs):
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
         self.assertIn("going on after round", job.text())
+
+    def test_no_rank_starts_before_all_others_listen(self):
+        """An earlier message crashes the rank that it is sent to."""
+        self.two_nodes()
+        self.job("run", sbatch=("--nodes=2", "--ntasks=3"), FEDMPI_LAUNCH=batch.LAUNCHERS["srun"],
+                 FEDMPI=f"{sys.executable} -B {batch.ROOT}/tests/slurm/starts.py {self.folder}").ended()
+        started = [float((self.folder / str(rank)).read_text()) for rank in range(3)]
+        self.assertGreater(min(started), float((self.folder / "went_on").read_text()))
 
     def assert_down(self, jobs, lost):
         """On all nodes, within 10 s of the loss."""
