@@ -40,9 +40,9 @@ StartLimit::StartLimit()
     : TimeLimit(environment_number("FEDMPI_START_SECONDS").value_or(600), static_cast<int>(ExitCode::stopped),
                 "fedmpi: MPI has not started in time (FEDMPI_START_SECONDS): a rank is missing\n") {}
 
-void leave_exit_code(int rank, int exit_code) {
+void leave_exit_code(int rank, int exit_code, std::string_view why) {
   const char* file = std::getenv("FEDMPI_EXIT_FILE");
-  if (rank == 0 && file != nullptr) std::ofstream(file) << exit_code << '\n';
+  if (rank == 0 && file != nullptr) std::ofstream(file) << exit_code << '\n' << why << '\n';
 }
 
 // Where several abort at once PMIx may leave one of them waiting for ever (open-mpi/ompi#3225).

@@ -25,8 +25,9 @@ class StartLimit : TimeLimit {
 };
 
 // Rank 0 leaves its exit code in the file that FEDMPI_EXIT_FILE names, if it names one, for scripts: not every launcher
-// passes exit codes on. Other ranks leave nothing.
-void leave_exit_code(int rank, int exit_code);
+// passes exit codes on. A second line says why, where ranks that are lost or stand still have ended the job, else it is
+// empty. Other ranks leave nothing.
+void leave_exit_code(int rank, int exit_code, std::string_view why = "");
 
 // Ends all ranks, wherever they stand, and this one in five seconds at the latest. From any thread, although MPI is not
 // initialised for that: what matters is that the others end.

@@ -183,7 +183,7 @@ void Lifeline::say_why(const std::string& why, int leaving) const {
   // The file's system may be gone with a node, whoever reads stderr may be stuck, and the main thread may hold its
   // lock.
   const TimeLimit limit(1, kStopped, "");
-  leave_exit_code(leaving, kStopped);
+  leave_exit_code(leaving, kStopped, why);
   const std::string text = fmt::format("fedmpi: rank {}: {}; the last checkpoint is intact\n", rank_, why);
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
 }

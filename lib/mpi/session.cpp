@@ -21,6 +21,10 @@ Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_ex
   mallopt(M_MMAP_THRESHOLD, 16 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
+#if defined(OPEN_MPI) && OMPI_MAJOR_VERSION >= 5
+  // A process that no launcher has started is alone, and would leave behind a file of the memory that it shares.
+  if (std::getenv("PMIX_NAMESPACE") == nullptr) setenv("OMPI_MCA_btl", "self", 1);
+#endif
   int provided = 0;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)
     fail(ExitCode::bug, "MPI cannot be initialised with threads (MPI_THREAD_FUNNELED)");

@@ -1,5 +1,6 @@
 """Jobs over two nodes: of one kind, of two kinds, with shards on the nodes' own disks, and with a node that is lost."""
 
+import itertools
 import sys
 import time
 
@@ -93,12 +94,13 @@ class Nodes(batch.Jobs):
                 self.assertNotIn("weights sha256", job.text())
 
     def test_a_rank_that_dies_on_another_node_takes_the_job_down(self):
-        """Nobody takes that for the loss of its node: it would die again."""
+        """Nobody takes that for the loss of its node, also where it was alone there: it would die again."""
         self.two_nodes()
         self.configure(10**6)
-        for name, launch in batch.LAUNCHERS.items():
-            with self.subTest(name):
-                job = self.job(name, sbatch=self.TWO_BY_TWO, FEDMPI_LAUNCH=launch)
+        layouts = {"others": self.TWO_BY_TWO, "alone": ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")}
+        for (name, launch), layout in itertools.product(batch.LAUNCHERS.items(), layouts):
+            with self.subTest(name, layout=layout):
+                job = self.job(f"{name}-{layout}", sbatch=layouts[layout], FEDMPI_LAUNCH=launch)
                 job.until(lambda: job.rounds() > 0, "no round")
                 support.Started.kill_one(max(set(job.ranks()) & set(job.processes("node2"))))
                 lost = time.monotonic()
