@@ -108,7 +108,7 @@ class Nodes(batch.Jobs):
                 self.assertEqual(job.wait()["JobState"], "FAILED")
                 self.assertLess(time.monotonic() - lost, 20)
                 self.assertNotIn("to be queued again", job.text())
-                self.assertNotIn("network is gone", job.text())
+                self.assertNotIn("or the network is gone", job.text())
 
     def test_a_node_that_is_shut_down_has_the_job_queued_again(self):
         """Connections to it are closed before Slurm knows of its end."""
