@@ -52,9 +52,9 @@ class Kills(support.WholeRun):
         self.assertLessEqual(self.rows(run) - self.saved(run), EVERY, "rounds lost")
 
     def wait_for_round(self, run, rows):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * support.SLOWER
         while self.rows(run) < rows:
-            self.assertLess(time.monotonic(), deadline, "nothing happened for 20 s")
+            self.assertLess(time.monotonic(), deadline, "nothing happened for so long")
             time.sleep(0.002)
 
     def test_at_random_times(self):
@@ -82,7 +82,7 @@ class Kills(support.WholeRun):
                     if done % 50 == 0:
                         print(f"{done} of {kills} kills", flush=True)
                 what = f"seed {seed}, kill {done}, {run}, {ranks} ranks"
-                ended = started.wait(120)
+                ended = started.wait(4 * support.TIMEOUT)
                 with self.subTest(what):
                     if killed is None:
                         self.assertEqual(ended.code, support.DONE, str(ended))
