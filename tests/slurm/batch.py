@@ -76,10 +76,10 @@ class Job:
         mine = {f"SLURM_JOB_ID={self.number}"} | ({f"SLURMD_NODENAME={node}"} if node else set())
         return {number: what for number, what in support.processes().items() if mine <= environment_of(number)}
 
-    def ranks(self):
-        """The program's processes, not those that probe files for it."""
+    def ranks(self, node=None):
+        """The program's processes, not those that probe files for it, on all nodes or on one."""
         program = pathlib.Path(support.PROGRAM).name
-        return [number for number, (_, _, name) in self.processes().items() if name == program]
+        return [number for number, (_, _, name) in self.processes(node).items() if name == program]
 
     def sha256(self):
         return re.findall(r"^weights sha256 ([0-9a-f]{64})$", self.ended(), re.MULTILINE)[-1]

@@ -13,13 +13,20 @@ setUpModule = batch.start_slurm
 class Nodes(batch.Jobs):
     TWO_BY_TWO = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
 
+    def assert_ranks(self, job, *on):
+        """Once a job that is slow has begun, it has so many on each node; it hurries then."""
+        job.until_started(1, rounds=1)
+        self.assertEqual(tuple(len(job.ranks(node)) for node in ("node1", "node2")), on)
+        self.hurry(job.run.name)
+
     def test_two_nodes(self):
         self.two_nodes()
         expected = self.undisturbed()
-        jobs = [self.job(name, sbatch=(*self.TWO_BY_TWO, "--cpus-per-task=2"),
+        jobs = [self.job(name, sbatch=(*self.TWO_BY_TWO, "--cpus-per-task=2"), FEDMPI=self.slowly(name),
                          FEDMPI_LAUNCH=launch) for name, launch in batch.LAUNCHERS.items()]
         for job in jobs:
             with self.subTest(job.run.name):
+                self.assert_ranks(job, 2, 2)
                 self.assertEqual(job.sha256(), expected)
                 self.assertRegex(job.text(), r"ranks +3 participants, .*; 2 threads each")
                 self.assertIn("on node[1-2]:", job.text())
@@ -30,8 +37,10 @@ class Nodes(batch.Jobs):
         expected = self.undisturbed()
         components = ("--ntasks=1", "--nodelist=node1", "--mem=500", ":", "--ntasks=3", "--cpus-per-task=2",
                       "--nodelist=node2", "--mem=2000")
-        job = self.job("run", sbatch=components, FEDMPI_STAGE=self.shards, FEDMPI_LOCAL=batch.slurm.local)
+        job = self.job("run", sbatch=components, FEDMPI=self.slowly("run"), FEDMPI_STAGE=self.shards,
+                       FEDMPI_LOCAL=batch.slurm.local)
         refused = self.job("refused", sbatch=components, FEDMPI_LAUNCH="mpirun")
+        self.assert_ranks(job, 1, 3)
         self.assertEqual(job.sha256(), expected)
         self.assertRegex(job.text(), r"ranks +3 participants, .*; 2 threads each")
         self.assertIn("expected srun --mpi=pmix for a heterogeneous job, found mpirun", refused.ended(support.USAGE))

@@ -4,6 +4,7 @@ import csv
 import datetime
 import os
 import re
+import shutil
 import time
 
 import batch
@@ -110,6 +111,16 @@ class Refused(batch.Jobs):
         job = self.job("setup", FEDMPI_SETUP=self.folder / "nothing")
         self.assertIn("FEDMPI_SETUP", job.ended(support.USAGE))
 
+    def test_mpirun_where_slurm_has_no_pmix(self):
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        srun.write_text(f'#!/bin/sh\n[ "$*" != --mpi=list ] || exec echo none cray_shasta\nexec {shutil.which("srun")} "$@"\n')
+        srun.chmod(0o755)
+        setup = self.folder / "setup.sh"
+        setup.write_text(f"export PATH={srun.parent}:$PATH\n")
+        job = self.job("run", sbatch=["--ntasks=3"], FEDMPI_SETUP=setup)
+        self.assertIn("all 20 rounds done", job.ended())
+        self.assertRegex(job.text(), "(?m)^train.sbatch: job .*: mpirun ")
 
     def test_the_ranks_see_what_the_script_sees(self):
         """Also where the job itself was given some variables only."""
@@ -147,7 +158,7 @@ class Watched(batch.Jobs):
 class Logs(batch.Jobs):
     def test_a_line_per_round_nothing_but_text_and_a_summary(self):
         setup = self.folder / "setup.sh"
-        setup.write_text("export FROM_SETUP=here\n")
+        setup.write_text("[[ $# -eq 0 ]] || exit 9\nset -- words of its own\n")
         job = self.job("run", sbatch=["--ntasks=3"], FEDMPI_SETUP=setup)
         log = job.ended()
         self.assertEqual(re.findall(r"^round +(\d+) .* s$", log, re.MULTILINE), [str(i) for i in range(21)])
