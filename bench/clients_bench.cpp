@@ -116,6 +116,7 @@ struct Participant {
   mpi::Cluster cluster;
   std::unique_ptr<federation::Round> round;
   Vector parameters;
+  std::uint64_t number = 0;                          // of the last round: no two have the same cohort
   double start_seconds = 0, overhead = 0, peak = 0;  // overhead, peak: bytes per client beyond the data
 };
 
@@ -128,10 +129,9 @@ void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::s
   if (!participant)
     participant = std::make_unique<Participant>(comm, static_cast<std::uint64_t>(state.range(0)), directory);
   Participant& p = *participant;
-  std::uint64_t number = 0;
   const double held_before = held();
   for (auto _ : state) {
-    const federation::RoundPlan plan = p.round->plan(++number, 42);
+    const federation::RoundPlan plan = p.round->plan(++p.number, 42);
     p.round->train(plan, p.parameters);
     benchmark::DoNotOptimize(p.round->deliver().data());
   }

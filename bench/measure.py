@@ -5,13 +5,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 DATA = "run/bench"  # what bench/data.sh made
 
 # The processors whose kernels OpenBLAS may have. By itself it takes its oldest for one that is newer than it is, and
-# OPENBLAS_CORETYPE may name slower ones than there are: the fastest are found by trying (Machine.fastest_openblas).
+# OPENBLAS_CORETYPE may name slower ones than there are: what uses it tries them all (Machine.fastest_kernels).
 OPENBLAS_KERNELS = "Haswell", "Zen", "SkylakeX", "Cooperlake", "Sapphirerapids"
 CHOSEN_HERE = "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"
 ENVIRONMENT = dict(
@@ -32,27 +33,30 @@ class Machine:
     def __init__(self, build, quick):
         self.build, self.quick = os.path.abspath(build), quick
         self.repeats = 3 if quick else 5
-        self.environment = {**ENVIRONMENT, **self.fastest_openblas()}
+        self.kernels = self.openblas_kernels()
 
-    def fastest_openblas(self):
-        """What names the fastest of OpenBLAS's kernels here; nothing where it does best by itself."""
-        speed = {}
-        for _ in range(3):
-            for choice in {}, *({"OPENBLAS_CORETYPE": name} for name in OPENBLAS_KERNELS):
-                done = subprocess.run(
-                    [f"{self.build}/bench/limits_bench", "--benchmark_filter=^gemm/openblas/forward/784-200/B:600$",
-                     "--benchmark_min_time=0.2", "--benchmark_format=json"], env={**ENVIRONMENT, **choice},
-                    text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-                # Kernels of instructions that are not here end in SIGILL.
-                for run in json.loads(done.stdout)["benchmarks"] if done.returncode == 0 and done.stdout else []:
-                    key = tuple(choice.items())
-                    speed[key] = min(speed.get(key, run["cpu_time"]), run["cpu_time"])
-        return dict(min(speed, key=speed.get, default=()))
+    def openblas_kernels(self):
+        """What makes OpenBLAS take each of the kernels that run here, {their processor: environment}."""
+        found = {}
+        for choice in {}, *({"OPENBLAS_CORETYPE": name} for name in OPENBLAS_KERNELS):
+            done = subprocess.run(
+                [f"{self.build}/bench/limits_bench", "--benchmark_filter=^gemm/openblas/forward/784-200/B:600$",
+                 "--benchmark_min_time=0.01", "--benchmark_format=json"], env={**ENVIRONMENT, **choice},
+                text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+            if done.returncode == 0:  # kernels of instructions that are not here end in SIGILL
+                found.setdefault(json.loads(done.stdout)["context"].get("openblas", "none"), choice)
+        return found
+
+    def fastest_kernels(self, speed):
+        """The name and the environment of the kernels with which speed(environment) is highest, tried twice each."""
+        tried = [(max(speed(choice) for _ in range(2)), name) for name, choice in self.kernels.items()]
+        name = max(tried)[1]
+        return name, self.kernels[name]
 
     def run(self, command, ranks=0, environment=None):
         if ranks:
             command = ["mpirun", "-n", str(ranks), *command]
-        done = subprocess.run(command, cwd=ROOT, env={**self.environment, **(environment or {})}, text=True,
+        done = subprocess.run(command, cwd=ROOT, env={**ENVIRONMENT, **(environment or {})}, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
@@ -83,8 +87,14 @@ class Machine:
             self.run(command, ranks, environment)
             return json.load(out)
 
+    def at_once(self, processes, program, name, seconds):
+        """That benchmark, run by so many processes at once, which know nothing of each other: what each found."""
+        with ThreadPoolExecutor(processes) as pool:
+            runs = pool.map(lambda _: self.benchmark(program, f"^{name}$", seconds=seconds), range(processes))
+            return [run[name] for run in runs]
+
     def rivals(self):
-        """The libraries that the matrix products are compared with, {name: which of its kernels}; none may be missing."""
+        """The libraries that the matrix products are compared with, {name: what it says of itself}; none may be missing."""
         context = self.results("limits_bench", "^fma_peak$", seconds=0.01)["context"]
         missing = [name for name in ("openblas", "libxsmm") if name not in context]
         if missing:
@@ -103,8 +113,9 @@ class Machine:
                      for a in ("--" + name.replace("__", ".").replace("_", "-"), str(value))]
         return json.loads(self.run([f"{self.build}/bench/round_bench", *arguments], ranks, environment))
 
-    def peer(self, script, *arguments, ranks=0):
-        return json.loads(self.run(["/usr/bin/python3", "-B", f"{HERE}/peers/{script}", *map(str, arguments)], ranks))
+    def peer(self, script, *arguments, ranks=0, environment=None):
+        command = ["/usr/bin/python3", "-B", f"{HERE}/peers/{script}", *map(str, arguments)]
+        return json.loads(self.run(command, ranks, environment))
 
 
 def median_of(results):

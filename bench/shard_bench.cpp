@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checksum.hpp"
 #include "data/loader.hpp"
 #include "data/prefetcher.hpp"
 #include "data/shard.hpp"
@@ -75,17 +76,20 @@ class Plain {
   Plain& operator=(const Plain&) = delete;
   ~Plain() { close(file_); }
   void forget() const { posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED); }
-  // All of it, a mebibyte at a time; returns its bytes.
-  std::int64_t read_all() {
+  // All of it, a mebibyte at a time, and its checksum, if asked for; returns its bytes.
+  std::int64_t read_all(bool checked) {
     std::int64_t bytes = 0;
+    std::uint64_t sum = 0;
     lseek(file_, 0, SEEK_SET);
-    for (ssize_t n; (n = read(file_, buffer_.data(), buffer_.size())) > 0;) bytes += n;
+    for (ssize_t n; (n = read(file_, buffer_.data(), buffer_.size())) > 0; bytes += n)
+      if (checked) sum = checksum(std::span(buffer_).first(static_cast<std::size_t>(n)), sum);
+    benchmark::DoNotOptimize(sum);
     return bytes;
   }
 
  private:
   int file_;
-  std::vector<char> buffer_ = std::vector<char>(1 << 20);
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(1 << 20);
 };
 
 // Times `pass`, cold or warm, after one such pass that is not timed.
@@ -105,9 +109,9 @@ void time_passes(benchmark::State& state, const Plain& file, bool cold, Pass pas
   state.SetBytesProcessed(state.iterations() * bytes);
 }
 
-void read_plainly(benchmark::State& state, const std::string& path, bool cold) {
+void read_plainly(benchmark::State& state, const std::string& path, bool cold, bool checked) {
   Plain file(path);
-  time_passes(state, file, cold, [&] { return file.read_all(); });
+  time_passes(state, file, cold, [&] { return file.read_all(checked); });
 }
 
 // All clients on file in their turn, in `stride` rounds over every stride-th one; an eighth of the shard may be held.
@@ -145,10 +149,12 @@ int main(int argc, char** argv) {
     benchmark::RegisterBenchmark(name, with_file)->Unit(benchmark::kMillisecond)->UseRealTime();
   };
   benchmark::RegisterBenchmark("load", [&](benchmark::State& s) { load(s, shard); })->Unit(benchmark::kMillisecond);
-  add("read/warm", [&](benchmark::State& s) { read_plainly(s, large, false); });
+  add("read/warm", [&](benchmark::State& s) { read_plainly(s, large, false, false); });
+  add("read_checked/warm", [&](benchmark::State& s) { read_plainly(s, large, false, true); });
   add("stream/warm", [&](benchmark::State& s) { stream(s, large, false, 1); });
   add("stream_every_tenth/warm", [&](benchmark::State& s) { stream(s, large, false, 10); });
-  add("read/cold", [&](benchmark::State& s) { read_plainly(s, large, true); });
+  add("read/cold", [&](benchmark::State& s) { read_plainly(s, large, true, false); });
+  add("read_checked/cold", [&](benchmark::State& s) { read_plainly(s, large, true, true); });
   add("stream/cold", [&](benchmark::State& s) { stream(s, large, true, 1); });
   add("stream_every_tenth/cold", [&](benchmark::State& s) { stream(s, large, true, 10); });
   benchmark::Initialize(&argc, argv);

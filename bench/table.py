@@ -42,7 +42,7 @@ def describe_machine(machine):
             f"now {max(cores):.0f}") if cores else ""
     return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {load:.1f} at the start; "
             f"{first_line('g++', '--version')}; {first_line('mpirun', '--version')}; "
-            f"OpenBLAS and PyTorch with its kernels for {rivals['openblas']}, libxsmm {rivals['libxsmm']}; "
+            f"libxsmm {rivals['libxsmm']}, OpenBLAS, which has kernels for {', '.join(machine.kernels)} here; "
             f"revision {first_line('git', 'describe', '--always', '--dirty')}{'; --quick' if machine.quick else ''}{line}")
 
 
