@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "aggregate/exchange.hpp"
-#include "huge_pages.hpp"
+#include "base/vector.hpp"
 #include "mpi/session.hpp"
 #include "mpi/shared_memory.hpp"
 #include "peak_resident.hpp"
@@ -140,8 +140,8 @@ void handover(benchmark::State& state, mpi::Communicator& comm) {
 template <class T>
 void raw(benchmark::State& state, mpi::Communicator& comm) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  bench::HugeVector<float> weights(d);
-  bench::HugeVector<T> update(d), result(comm.is_root() ? d : 0);
+  Vector weights(d);
+  AlignedVector<T> update(d), result(comm.is_root() ? d : 0);
   const int n = static_cast<int>(d);
   timed(
       state, comm,

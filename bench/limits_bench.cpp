@@ -17,7 +17,6 @@
 
 #include "base/random.hpp"
 #include "base/vector.hpp"
-#include "huge_pages.hpp"
 #include "model/kernels/dense.hpp"
 #include "secure/ring.hpp"
 #ifdef FEDMPI_BENCH_OPENBLAS
@@ -146,7 +145,7 @@ void product(benchmark::State& state, const Product& p, Multiply multiply) {
 
 void copy(benchmark::State& state) {
   const std::size_t bytes = static_cast<std::size_t>(state.range(0));
-  fedmpi::bench::HugeVector<char> from(bytes, 1), to(bytes, 2);
+  fedmpi::AlignedVector<char> from(bytes, 1), to(bytes, 2);
   for (auto _ : state) {
     std::memcpy(to.data(), from.data(), bytes);
     benchmark::DoNotOptimize(to.data());

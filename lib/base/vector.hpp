@@ -7,6 +7,8 @@
 #include <new>
 #include <vector>
 
+#include "base/pages.hpp"
+
 namespace fedmpi {
 
 inline constexpr std::size_t kAlignment = 64;  // bytes: a cache line, an AVX-512 register
@@ -17,8 +19,17 @@ struct AlignedAllocator {
   AlignedAllocator() = default;
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{kAlignment})); }
-  void deallocate(T* p, std::size_t) noexcept { ::operator delete (p, std::align_val_t{kAlignment}); }
+  T* allocate(std::size_t n) {
+    const std::size_t bytes = n * sizeof(T);
+    return static_cast<T*>(bytes < kLargePage ? ::operator new (bytes, std::align_val_t{kAlignment})
+                                              : map_pages(bytes));
+  }
+  void deallocate(T* p, std::size_t n) noexcept {
+    if (n * sizeof(T) < kLargePage)
+      ::operator delete (p, std::align_val_t{kAlignment});
+    else
+      unmap_pages(p, n * sizeof(T));
+  }
   bool operator==(const AlignedAllocator&) const = default;
 };
 

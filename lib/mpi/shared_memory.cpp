@@ -1,11 +1,11 @@
 #include "mpi/shared_memory.hpp"
 
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <exception>
+#include <new>
 
 #include "base/error.hpp"
+#include "base/pages.hpp"
 #include "base/vector.hpp"
 
 namespace fedmpi::mpi {
@@ -27,9 +27,11 @@ SharedMemory::SharedMemory(Cluster& cluster, std::size_t bytes) {
       segments_.emplace_back();
       return;
     }
-    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) refuse(bytes);
-    segments_.emplace_back(static_cast<std::byte*>(base), bytes);
+    try {
+      segments_.emplace_back(static_cast<std::byte*>(map_pages(bytes)), bytes);
+    } catch (const std::bad_alloc&) {
+      refuse(bytes);
+    }
     return;
   }
   MPI_Info info;
@@ -58,7 +60,7 @@ SharedMemory::SharedMemory(Cluster& cluster, std::size_t bytes) {
 
 SharedMemory::~SharedMemory() {
   if (segments_.size() == 1) {
-    if (!segments_[0].empty()) munmap(segments_[0].data(), segments_[0].size());
+    if (!segments_[0].empty()) unmap_pages(segments_[0].data(), segments_[0].size());
     return;
   }
   int finalized = 0;

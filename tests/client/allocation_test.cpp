@@ -1,6 +1,9 @@
 // A training step allocates nothing after the first: counted by taking the place of the C library's malloc, which
-// operator new and Eigen call too.
+// operator new and Eigen call too, and of mmap, which long vectors come from.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -54,6 +57,10 @@ int posix_memalign(void** result, std::size_t alignment, std::size_t size) noexc
   *result = __libc_memalign(alignment, size);
   return *result == nullptr ? ENOMEM : 0;
 }
+void* mmap(void* begin, std::size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
+  count();
+  return reinterpret_cast<void*>(syscall(SYS_mmap, begin, bytes, protection, flags, file, offset));
+}
 }  // extern "C"
 #endif
 
@@ -87,6 +94,7 @@ TEST_F(Allocation, IsCounted) {
   EXPECT_EQ(allocations_of([] { std::free(seen(std::malloc(10))); }), 1u);
   EXPECT_EQ(allocations_of([] { ::operator delete(seen(::operator new(10))); }), 1u);
   EXPECT_EQ(allocations_of([] { seen(Vector(10).data()); }), 1u);
+  EXPECT_EQ(allocations_of([] { seen(Vector(kLargePage).data()); }), 1u);
   EXPECT_EQ(allocations_of([] { seen(Matrix(100, 100).data()); }), 1u);
   EXPECT_EQ(allocations_of([] {}), 0u);
 }
