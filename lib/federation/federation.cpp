@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "base/thread_pool.hpp"
 #include "federation/cohort.hpp"
@@ -101,14 +102,32 @@ class Federation {
     catch_preemption();
     if (comm.lifeline() != nullptr) comm.lifeline()->give_signs_of_life(config.federation.deadline);
     mpi::collectively(comm, [&] { config.check(); });
+    check_agreement(comm, config);
     const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
                                  static_cast<std::size_t>(config.federation.threads)};
-    Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget);
+    Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget, config.federation.survive);
     // A participant that may be lost evaluates nothing that the others would then miss.
     const double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
                                                           : training_time(participants(comm), config, roster);
     load_test(comm, roster, config.data.test, config.data.skip_bad, time_of_root);
     return roster;
+  }
+
+  // Every rank reads its options by itself, and the file may be another one here. How much a rank holds and computes at
+  // once is its own.
+  static void check_agreement(mpi::Communicator& comm, Config config) {
+    const std::vector<Option> options = config.options();
+    std::string on_root;
+    for (const Option& option : options) on_root += option.text() + '\n';
+    comm.broadcast(on_root);
+    mpi::collectively(comm, [&] {
+      std::istringstream texts(on_root);
+      std::string text;
+      for (const Option& option : options)
+        if (std::getline(texts, text) && text != option.text() && option.name != "data.memory" &&
+            option.name != "federation.threads")
+          fail(ExitCode::usage, "{}: expected '{}' as on rank 0, found '{}'", option.name, text, option.text());
+    });
   }
 
   // For how many examples, one after the other, a participant trains in a round.

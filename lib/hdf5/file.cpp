@@ -1,6 +1,7 @@
 #include "hdf5/file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,8 +45,14 @@ File File::open(const std::string& path) {
   if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
   const int tried = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (tried < 0) refuse_to_open(path);
-  ::close(tried);
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  const bool locked = handle.get() < 0 && flock(tried, LOCK_SH | LOCK_NB) != 0;  // as the library wants to
+  ::close(tried);
+  if (locked)
+    fail(ExitCode::io,
+         "{}: expected a file that nobody writes, found it locked, or in a place without locks: close it elsewhere, "
+         "or set HDF5_USE_FILE_LOCKING=FALSE",
+         path);
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);
   return {path, std::move(handle)};

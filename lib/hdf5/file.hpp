@@ -19,7 +19,8 @@ namespace fedmpi::hdf5 {
 
 class File {
  public:
-  static File open(const std::string& path);    // read-only and hardened; Error(bad_data)
+  // Read-only and hardened. Error(bad_data), or Error(io) when it cannot be read now, say because another writes it.
+  static File open(const std::string& path);
   static File create(const std::string& path);  // newest format, must not exist; Error(cannot_create)
   void close();                                 // Error(io) when the last bytes cannot be written
 

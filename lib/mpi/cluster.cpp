@@ -79,12 +79,13 @@ Cluster::Cluster(Communicator& comm, std::unique_ptr<Communicator> node, Patienc
     senders_ = split(leaders_->handle(), !is_root(), comm.rank());
     if (senders_) senders_->set_roll_call(roll_call_.get());
   }
+  if (leads_ && members_ > 1) room_ = SharedMemory::free();
+  memory_ = std::make_unique<SharedMemory>(*this, members_ > 1 ? 2 * sizeof(Board) : 0);
   if (members_ == 1) return;
 
   node_->broadcast_struct(nodes_);
   node_->broadcast_struct(cores_);
   if (members_ > cores_) looks_ = kLooksInACrowd;
-  memory_ = std::make_unique<SharedMemory>(*this, 2 * sizeof(Board));
   for (int m = 0; m < members_; ++m) {
     std::byte* at = memory_->segment(m).data();
     boards_.push_back(m == member_ ? new (at) Board{} : reinterpret_cast<Board*>(at));

@@ -142,6 +142,7 @@ class Cluster {
   std::unique_ptr<RollCall> roll_call_;                     // with a deadline and without `survive`
   std::unique_ptr<Star> star_;                              // instead of leaders_, with `survive`
   std::unique_ptr<SharedMemory> memory_;
+  std::uint64_t room_ = 0;      // bytes that the members may still share, on the leader
   std::vector<Board*> boards_;  // of each member, for the leader
   Board* notice_ = nullptr;     // of the leader, for all
   bool leads_ = true;

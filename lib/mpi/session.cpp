@@ -14,7 +14,8 @@
 
 namespace fedmpi::mpi {
 
-Session::Library::Library(int& argc, char**& argv) : exceptions(std::uncaught_exceptions()) {
+Session::Library::Library(int& argc, char**& argv)
+    : seconds_to_end(environment_number("FEDMPI_END_SECONDS").value_or(60)), exceptions(std::uncaught_exceptions()) {
 #ifdef __GLIBC__
   // MPI's collectives allocate room for every call. Kept, and not given back to the system and faulted in again, it
   // makes them up to three times as fast.
@@ -34,7 +35,7 @@ Session::Library::~Library() {
   if (std::uncaught_exceptions() != exceptions) return;
   if (!abandoned) {
     lifeline->expect_signs_of_life(false);
-    const TimeLimit limit(environment_number("FEDMPI_END_SECONDS").value_or(60), exit_code,
+    const TimeLimit limit(seconds_to_end, exit_code,
                           "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank stands still\n");
     MPI_Finalize();
   }

@@ -1,6 +1,7 @@
 // MPI from start to end of the program.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -31,6 +32,7 @@ class Session {
   struct Library {                   // initialised before the communicator is made, finalised after it is freed
     Library(int& argc, char**& argv);
     ~Library();
+    std::int64_t seconds_to_end;
     int exceptions;
     bool abandoned = false;
     int exit_code = 0;

@@ -1,8 +1,13 @@
 #include "mpi/shared_memory.hpp"
 
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <climits>
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <string>
 
 #include "base/error.hpp"
 #include "base/pages.hpp"
@@ -12,7 +17,23 @@ namespace fedmpi::mpi {
 
 namespace {
 
-std::size_t up_to_alignment(std::size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t up_to(std::size_t multiple, std::size_t n) { return (n + multiple - 1) / multiple * multiple; }
+
+// Where MPI keeps the memory of its windows.
+std::string directory_of_windows() {
+  std::string directory = "/dev/shm";
+  int provided = 0, variable = 0, length = 0;
+  MPI_T_cvar_handle handle = nullptr;
+  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return directory;
+  if (MPI_T_cvar_get_index("osc_sm_backing_directory", &variable) == MPI_SUCCESS &&
+      MPI_T_cvar_handle_alloc(variable, nullptr, &handle, &length) == MPI_SUCCESS) {
+    std::string value(static_cast<std::size_t>(length) + PATH_MAX, '\0');  // Open MPI does not count the end
+    if (MPI_T_cvar_read(handle, value.data()) == MPI_SUCCESS && value[0] != '\0') directory = value.c_str();
+    MPI_T_cvar_handle_free(&handle);
+  }
+  MPI_T_finalize();
+  return directory;
+}
 
 [[noreturn]] void refuse(std::size_t bytes) {
   fail(ExitCode::io,
@@ -21,7 +42,29 @@ std::size_t up_to_alignment(std::size_t n) { return (n + kAlignment - 1) / kAlig
 
 }  // namespace
 
+std::uint64_t SharedMemory::free() {
+  struct statvfs found {};
+  if (statvfs(directory_of_windows().c_str(), &found) != 0) return UINT64_MAX;  // MPI will say so
+  return std::uint64_t{found.f_bavail} * found.f_frsize;
+}
+
+// Where MPI finds too little, only the member that finds it returns.
+void SharedMemory::take_room(Cluster& cluster, std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::uint64_t wanted = cluster.members() > 1 ? up_to(page, bytes + kAlignment) + page : 0;  // MPI takes some too
+  if (cluster.members() > 1) cluster.node_->all_sum(std::span(&wanted, 1));
+  collectively(cluster.comm_, [&] {
+    if (!cluster.leads() || wanted <= cluster.room_) return;
+    fail(ExitCode::io,
+         "shared memory: expected room in {} for {} MiB that {} ranks share, found {} MiB: make room, or use "
+         "--run.shared-memory off",
+         directory_of_windows(), (wanted >> 20) + 1, cluster.members(), cluster.room_ >> 20);
+  });
+  if (cluster.leads()) cluster.room_ -= wanted;
+}
+
 SharedMemory::SharedMemory(Cluster& cluster, std::size_t bytes) {
+  take_room(cluster, bytes);
   if (cluster.members() == 1) {
     if (bytes == 0) {
       segments_.emplace_back();
@@ -53,7 +96,7 @@ SharedMemory::SharedMemory(Cluster& cluster, std::size_t bytes) {
     int unit = 1;
     MPI_Win_shared_query(window_, m, &rounded, &unit, &base);
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(base);
-    segments_.emplace_back(static_cast<std::byte*>(base) + (up_to_alignment(at) - at),
+    segments_.emplace_back(static_cast<std::byte*>(base) + (up_to(kAlignment, at) - at),
                            sizes[static_cast<std::size_t>(m)]);
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -12,15 +13,22 @@ namespace fedmpi::mpi {
 // Segments begin at a multiple of 64 bytes. A page that nobody has touched costs nothing.
 class SharedMemory {
  public:
-  // On all members together; made and destroyed in the same order on all. Error(io) on all when there is not enough.
+  // On all ranks of the cluster together; made and destroyed in the same order on all. Error(io) on all when a node has
+  // not enough, all that its members have been given before taken for touched.
   SharedMemory(Cluster& cluster, std::size_t bytes);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
+  // Bytes that the ranks of this node may share now. MPI keeps them in files; what these cannot hold is found when it
+  // is touched, and kills.
+  static std::uint64_t free();
+
   std::span<std::byte> segment(int member) const { return segments_[static_cast<std::size_t>(member)]; }
 
  private:
+  static void take_room(Cluster& cluster, std::size_t bytes);
+
   MPI_Win window_ = MPI_WIN_NULL;  // none where the node has one member
   std::vector<std::span<std::byte>> segments_;
 };

@@ -1,5 +1,5 @@
 """A run directory that cannot be written, from the start or later: refused at once, or borne for as many rounds as lie
-between two checkpoints; what was saved before stays whole."""
+between two checkpoints; what was saved before stays whole. And too little room for memory that ranks share."""
 
 import os
 import subprocess
@@ -169,6 +169,40 @@ class FullDisk(support.WholeRun):
                     ended = self.train(run, self.options, ranks, support.CANNOT_CREATE)
                     self.assertIn(f"run.dir: {run}{words}", ended.diagnostics[0])
                     self.assertNotIn("round ", ended.out)
+
+
+class SharedMemory(support.WholeRun):
+    def setUp(self):
+        super().setUp()
+        shards = self.shard("synthetic:0.5,0.5", clients=4)
+        self.options = {"data.shards": shards, "federation.rounds": 2, "model.kind": "mlp", "model.hidden": 20_000}
+
+    def start(self, kib, *words, ranks=3, **options):
+        with Disk(self.folder / "memory", kib) as disk:
+            words = [*support.words_of({**self.options, "run.dir": self.folder / "run", **options}), *words]
+            wrapper = ["env", f"OMPI_MCA_osc_sm_backing_directory={disk.folder}"]
+            ended = support.Started("train", *words, ranks=ranks, wrapper=wrapper).wait()
+        disk.folder.rmdir()
+        return ended
+
+    def test_without_room_is_refused_before_the_first_round(self):
+        """For the first vector, for the last, or only for all of them together, of which each would fit."""
+        for mib in (0, 4, 20, 40):
+            for more in ([], ["--dry-run"]):
+                with self.subTest(mib=mib, more=more):
+                    ended = self.start(max(8, 1024 * mib), *more)
+                    self.assertEqual(ended.code, 74, str(ended))
+                    self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                    self.assertRegex(ended.diagnostics[0], rf"shared memory: expected room in {self.folder}/memory for "
+                                     r"\d+ MiB that 3 ranks share, found \d+ MiB: .*--run.shared-memory off")
+                    self.assertFalse((self.folder / "run").exists())
+
+    def test_with_room_or_without_sharing_it_trains(self):
+        shared = self.start(1024 * 64)
+        self.assertEqual(shared.code, support.DONE, str(shared))
+        apart = self.start(8, **{"run.shared-memory": "off", "run.dir": self.folder / "apart"})
+        self.assertEqual(apart.code, support.DONE, str(apart))
+        self.assertEqual(apart.sha256, shared.sha256)
 
 
 if __name__ == "__main__":

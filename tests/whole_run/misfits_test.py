@@ -71,6 +71,31 @@ class Misfits(Faults):
                               f"{other['width']} features", ended.err)
                 self.assertFalse((self.folder / f"run-{name}").exists())
 
+    def test_a_rank_with_other_options(self):
+        """A configuration that was changed while the job started, or that is older on one node."""
+        cases = {"federation.seed": (1, 2), "client.lr": (0.1, 0.2), "aggregate.kind": ("mean", "float-mean"),
+                 "run.shared-memory": ("on", "off"), "eval.every": (1, 0), "federation.deadline": (0, 5)}
+        for other in range(3):
+            for name, (most, one) in cases.items():
+                with self.subTest(name=name, other=other):
+                    words = support.words_of({"run.dir": self.folder / "run", "data.shards": self.whole / "shards",
+                                              "federation.rounds": 1, name: most})
+                    script = f'[ "${{OMPI_COMM_WORLD_RANK:-$PMIX_RANK}}" = {other} ] && set -- "$@" --{name}={one}; exec "$@"'
+                    ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", script, "sh"]).wait()
+                    self.assertEqual(ended.code, support.USAGE, str(ended))
+                    self.assertRegex(ended.diagnostics[0], f"rank [0-2]: {name}: expected '.*' as on rank 0, found '")
+                    self.assertFalse((self.folder / "run").exists())
+
+    def test_a_rank_with_other_means(self):
+        """How much it holds and computes at once is its own."""
+        script = '[ "${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}" = 1 ] && set -- "$@" --federation.threads=2 --data.memory=64; exec "$@"'
+        words = support.words_of({"run.dir": self.folder / "own", "data.shards": self.whole / "shards",
+                                  "federation.rounds": 3})
+        ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", script, "sh"]).wait()
+        self.assertEqual(ended.code, support.DONE, str(ended))
+        same = self.train("same", {"data.shards": self.whole / "shards", "federation.rounds": 3}, ranks=3)
+        self.assertEqual(ended.sha256, same.sha256)
+
     def test_a_test_shard_that_does_not_fit(self):
         for how in ({"width": WIDTH + 2}, {"classes": CLASSES + 1}):
             with self.subTest(**how):

@@ -1,6 +1,7 @@
 """What a run leaves in its directory, and how another goes on from it: generations of checkpoints, damaged ones, and
 other options or data than before."""
 
+import fcntl
 import itertools
 import shutil
 import signal
@@ -190,6 +191,20 @@ class DamagedCheckpoints(ElevenRounds):
                 self.assertRegex(ended.err, r"(?m)^note: .*checkpoint-000011\.h5: .*expected .* found ")
                 self.assertIn("going on after round 10", ended.err)
                 self.assertEqual(ended.sha256, self.undisturbed)
+
+    def test_one_that_another_writes_is_not_taken_for_damaged(self):
+        for name in ("checkpoint-000011.h5", "checkpoint-000008.h5"):
+            run = self.damaged(cut(0.5), *(["checkpoint-000011.h5", "checkpoint-000010.h5"] if "8" in name else []))
+            before = sorted(path.name for path in run.iterdir())
+            with open(run / name, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                for ranks in (0, 3):
+                    with self.subTest(name=name, ranks=ranks):
+                        ended = self.resume(run, ranks, code=74)
+                        self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                        self.assertRegex(ended.diagnostics[0], f"{name}: expected a file that nobody writes, found it locked")
+                        self.assertEqual(sorted(path.name for path in run.iterdir()), before)
+            self.assertEqual(self.resume(run).sha256, self.undisturbed)
 
     def test_of_two_the_third_takes_the_place(self):
         run = self.damaged(flip_bit("history"), "checkpoint-000011.h5", "checkpoint-000010.h5")

@@ -105,6 +105,16 @@ class Usage(support.WholeRun):
         cases["no name"] = (["--config"], "--config")
         self.assert_each(cases)
 
+    def test_variables_of_the_environment(self):
+        for name in ("FEDMPI_START_SECONDS", "FEDMPI_END_SECONDS", "SLURM_JOB_END_TIME", "SLURM_MEM_PER_NODE"):
+            for ranks in (0, 3):
+                with self.subTest(name=name, ranks=ranks):
+                    words = support.words_of({"data.shards": self.shards, "run.dir": self.folder / "run"})
+                    ended = support.Started("train", *words, ranks=ranks, wrapper=["env", f"{name}=soon"]).wait()
+                    self.assertEqual(ended.code, support.USAGE, str(ended))
+                    self.assertRegex(ended.diagnostics[0], f"{name}: expected a whole number, found 'soon'")
+                    self.assertFalse((self.folder / "run").exists())
+
     def test_words_override_the_file(self):
         file = self.folder / "good.ini"
         file.write_text(f"[data]\nshards = {self.shards}\n[client]\nlr = 0.3  # fast\n[federation]\nrounds = 9\n")
