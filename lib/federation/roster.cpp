@@ -217,27 +217,49 @@ void load_my_clients(mpi::Communicator& comm, Roster& roster) {
   });
 }
 
-// Rank 0 learns how many examples each client has, after bad rows were dropped, and one checksum of all data: a sum
-// over the clients, so that it does not depend on who hosts whom and says nothing about any one of them.
-void survey(mpi::Communicator& comm, Roster& roster) {
-  std::vector<std::uint64_t> words;  // of each block: first client, clients, and the size of each
+// Of those clients' data: a sum over the clients, so that it does not depend on who hosts whom.
+std::uint64_t checksum_of(const data::Block& clients) {
   std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < clients.runs(); ++i) {
+    const std::array<std::uint64_t, 2> of_client = {clients.first_client + i, clients.checksum_of_run(i)};
+    sum += checksum(std::as_bytes(std::span(of_client)));
+  }
+  return sum;
+}
+
+// Of what this rank hosts, unit by unit; each block is of one unit.
+std::vector<std::uint64_t> my_checksums(const Roster& roster) {
+  std::vector<std::uint64_t> sums(roster.units.size());
+  for (const data::Block& b : roster.mine.blocks()) {
+    const auto after = std::ranges::upper_bound(
+        roster.units, b.first_client, {}, [&](const Unit& u) { return roster.first_client[u.file] + u.first_client; });
+    sums[static_cast<std::size_t>(after - roster.units.begin()) - 1] += checksum_of(b);
+  }
+  return sums;
+}
+
+// Rank 0 learns how many examples each client has, after bad rows were dropped, and one checksum of all data, which
+// says nothing about any one client. With `survive` all ranks learn it of each unit.
+void survey(mpi::Communicator& comm, Roster& roster, bool survive) {
+  std::vector<std::uint64_t> words;  // of each block: first client, clients, and the size of each
   for (const data::Block& b : roster.mine.blocks()) {
     words.insert(words.end(), {b.first_client, b.runs()});
-    for (std::size_t i = 0; i < b.runs(); ++i) {
-      words.push_back(b.offsets[i + 1] - b.offsets[i]);
-      const std::array<std::uint64_t, 2> of_client = {b.first_client + i, b.checksum_of_run(i)};
-      sum += checksum(std::as_bytes(std::span(of_client)));
-    }
+    for (std::size_t i = 0; i < b.runs(); ++i) words.push_back(b.offsets[i + 1] - b.offsets[i]);
     roster.dropped += b.dropped;
   }
+  std::vector<std::uint64_t> sums = my_checksums(roster);
+  if (survive) {
+    comm.all_sum(std::span(sums));
+    roster.checksums = sums;
+  }
+  std::uint64_t sum = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
+  if (!survive) comm.all_sum(std::span(&sum, 1));
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(words));
   roster.sizes.resize(comm.is_root() ? roster.clients : 0);
   for (const std::uint64_t *at = all.data(), *end = at + all.size(); at != end;) {
     const std::uint64_t first = *at++, n = *at++;
     for (std::uint64_t i = 0; i < n; ++i) roster.sizes[first + i] = static_cast<std::uint32_t>(*at++);
   }
-  comm.all_sum(std::span(&sum, 1));
   roster.examples = std::accumulate(roster.sizes.begin(), roster.sizes.end(), std::uint64_t{0});
   roster.digest = Digest()
                       .add(roster.schema.text())
@@ -302,15 +324,19 @@ std::string Roster::clients_of(std::uint64_t participant) const {
 std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<const std::uint64_t> left, int me) {
   std::uint64_t out_of_reach = 0;
   std::size_t next = 0;
-  for (Unit& u : units) {
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    Unit& u = units[i];
     if (std::find(lost.begin(), lost.end(), u.participant) == lost.end()) continue;
     u.participant = left[next++ % left.size()];
     if (static_cast<int>(u.participant) != me) continue;
     bool reached = false;
     try {
       const data::Part part = part_of(*this, u);
-      mine.add(data::load(std::span(&part, 1), schema, skip_bad, budget));
-      reached = true;
+      data::Dataset theirs = data::load(std::span(&part, 1), schema, skip_bad, budget);
+      std::uint64_t sum = 0;
+      for (const data::Block& b : theirs.blocks()) sum += checksum_of(b);
+      reached = sum == checksums[i];
+      if (reached) mine.add(std::move(theirs));
     } catch (const Error&) {           // a file of the other's own, or another by now
     } catch (const std::bad_alloc&) {  // or more than there is room for here
     }
@@ -319,7 +345,7 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
   return out_of_reach;
 }
 
-Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_bad, data::Budget budget) {
+Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_bad, data::Budget budget, bool survive) {
   Roster roster;
   roster.skip_bad = skip_bad;
   roster.budget = budget;
@@ -327,7 +353,7 @@ Roster assemble(mpi::Communicator& comm, const std::string& shards, bool skip_ba
   const std::vector<std::uint64_t> owners = assign_files(comm, roster.files);
   place_clients(comm, roster, gather_headers(comm, roster.files, owners, shards), owners);
   load_my_clients(comm, roster);
-  survey(comm, roster);
+  survey(comm, roster, survive);
   mpi::collectively(comm, [&] { refuse_none_good(roster.examples, "data.shards", shards); });
   return roster;
 }

@@ -122,6 +122,14 @@ class Losing(support.WholeRun):
         others = self.shard("synthetic:0.5,0.5", name="others", seed=9, clients=18, files="client")
         self.assert_goes_on_without_the_clients(lambda file: os.replace(others / file.name, file))
 
+    def test_clients_whose_examples_have_been_replaced(self):
+        """By as many."""
+        def negate(file):
+            with h5py.File(file, "r+") as shard:
+                shard["features"][...] = -shard["features"][...]
+
+        self.assert_goes_on_without_the_clients(negate)
+
     def test_the_aggregator_dies(self):
         """Then the job ends too, although its launcher would let it live."""
         run = self.start(4, recovering(), **{**SURVIVE, "federation.rounds": 10**6})
