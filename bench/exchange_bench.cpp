@@ -135,6 +135,48 @@ void handover(benchmark::State& state, mpi::Communicator& comm) {
       });
 }
 
+// What any exchange in shared memory moves that shares the sum out: the participants read the weights, all ranks add up
+// the updates, in float32 and each its share of the places, and rank 0 reads the sum.
+void shared_additions(benchmark::State& state, mpi::Communicator& comm) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  mpi::Cluster cluster(comm, true);
+  const mpi::Shared<float> weights(cluster, comm.is_root() ? d : 0), update(cluster, trains(comm) ? d : 0);
+  const mpi::Shared<float> sum(cluster, comm.is_root() ? d : 0);
+  const int members = cluster.members();
+  const auto start_of = [&](int member) {
+    return d * static_cast<std::size_t>(member) / static_cast<std::size_t>(members);
+  };
+  const auto add_up = [&] {
+    constexpr std::size_t kPiece = 4096;  // of which the sum stays in the first cache
+    for (std::size_t first = start_of(cluster.member()), end = start_of(cluster.member() + 1); first < end;) {
+      const std::size_t n = std::min(kPiece, end - first);
+      const auto piece = [&](const mpi::Shared<float>& all, int member) {
+        return Eigen::Map<Eigen::ArrayXf>(all.of(member).data() + first, static_cast<Eigen::Index>(n));
+      };
+      piece(sum, 0) = piece(update, 1);
+      for (int m = 2; m < members; ++m) piece(sum, 0) += piece(update, m);
+      first += n;
+    }
+  };
+  timed(
+      state, comm,
+      [&](float value) {
+        if (comm.is_root()) std::fill_n(weights.mine().begin(), d, value);
+        if (trains(comm)) std::fill_n(update.mine().begin(), d, value);
+      },
+      [&](float value) {
+        bool right = true;
+        cluster.release();
+        if (trains(comm)) right = read<float>(weights.of(0), value);
+        cluster.arrive();
+        cluster.release();
+        add_up();
+        cluster.arrive();
+        if (comm.is_root()) right = read<float>(sum.of(0), value * (members - 1.0));
+        return right;
+      });
+}
+
 // MPI_Bcast of float32 weights and MPI_Reduce of as many updates of type T: of float32, or, which are the bytes of an
 // exact sum, of int64.
 template <class T>
@@ -159,6 +201,38 @@ void raw(benchmark::State& state, mpi::Communicator& comm) {
       });
 }
 
+// The same where rank 0 gets to see nothing but the sum, as it does of ours: the participants reduce to the first of
+// them, which sends the sum on. On 2 ranks it is the one update.
+template <class T>
+void raw_by_participant(benchmark::State& state, mpi::Communicator& comm) {
+  const std::size_t d = static_cast<std::size_t>(state.range(0));
+  Vector weights(d);
+  AlignedVector<T> update(d), result(comm.rank() < 2 ? d : 0);
+  const int n = static_cast<int>(d);
+  MPI_Comm participants = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, comm.is_root() ? MPI_UNDEFINED : 0, comm.rank(), &participants);
+  timed(
+      state, comm,
+      [&](float value) {
+        if (comm.is_root()) std::fill(weights.begin(), weights.end(), value);
+        std::fill(update.begin(), update.end(), static_cast<T>(value));
+      },
+      [&](float value) {
+        bool right = true;
+        MPI_Bcast(weights.data(), n, MPI_FLOAT, 0, MPI_COMM_WORLD);
+        if (comm.is_root()) {
+          MPI_Recv(result.data(), n, mpi::type_of<T>(), 1, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+          return read<T>(result, value * static_cast<double>(comm.size() - 1));
+        }
+        right = read<float>(weights, value);
+        if (comm.size() > 2) MPI_Reduce(update.data(), result.data(), n, mpi::type_of<T>(), MPI_SUM, 0, participants);
+        if (comm.rank() == 1)
+          MPI_Send(comm.size() > 2 ? result.data() : update.data(), n, mpi::type_of<T>(), 0, 0, MPI_COMM_WORLD);
+        return right;
+      });
+  if (participants != MPI_COMM_NULL) MPI_Comm_free(&participants);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -181,9 +255,12 @@ int main(int argc, char** argv) {
       add("ours", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", true); });
       add("ours_by_mpi", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "mean", false); });
       add("ours_float", [](benchmark::State& state, mpi::Communicator& c) { ours(state, c, "float-mean", true); });
-      add("handover", handover);
       add("raw", raw<float>);
       add("raw_same_bytes", raw<std::int64_t>);
+      if (comm.size() == 1) continue;  // nobody to hand anything to
+      add("handover", handover);
+      add("shared_additions", shared_additions);
+      add("raw_by_participant", comm.size() == 2 ? raw_by_participant<float> : raw_by_participant<std::int64_t>);
     }
   }
   if (!comm.is_root()) {  // the file that --benchmark_out names is rank 0's
