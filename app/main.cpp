@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <csignal>
 #include <exception>
 #include <string_view>
 
@@ -51,6 +52,7 @@ int run(int argc, char** argv) {
 // Errors that all ranks agree on are printed by the command itself; what arrives here is of one process
 // alone.
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   try {
     const int code = run(argc, argv);
     app::flush_output();

@@ -31,7 +31,10 @@ int run_parallel(int argc, char** argv, const std::function<void(const mpi::Comm
   try {
     {
       const mpi::StartLimit limit;
-      mpi::collectively(session.world(), [&] { prepare(session.world()); });
+      mpi::collectively(session.world(), [&] {
+        if (rank == 0) mpi::empty_exit_file();
+        prepare(session.world());
+      });
     }
     const int code = command(session.world());
     flush_output();

@@ -163,6 +163,7 @@ void require_no_shards(const fs::path& out) {
 }
 
 void create_directory(const fs::path& out) {
+  if (out.empty()) fail(ExitCode::usage, "--out: expected a directory, found ''");
   std::error_code error;
   fs::create_directories(out, error);
   if (error) fail(ExitCode::cannot_create, "{}: cannot create the directory: {}", out.string(), error.message());

@@ -31,6 +31,8 @@ CommandLine parse(int argc, char** argv) {
   CommandLine line;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
+    if (word.starts_with("--config") && !line.config.empty())
+      fail(ExitCode::usage, "--config: expected one file, found '{}' and more", line.config);
     if (word == "--dry-run")
       line.dry_run = true;
     else if (word.starts_with("--config="))

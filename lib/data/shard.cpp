@@ -134,10 +134,13 @@ std::unique_ptr<Shard> Shard::open(const std::string& path) {
 std::unique_ptr<Shard> Shard::open_unprobed(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
   std::unique_ptr<Shard> shard;
-  if (is_tff(file))
+  if (is_tff(file)) {
     shard = std::make_unique<TffShard>(std::move(file));
-  else
+  } else {
+    const std::string format = file.has_attribute("format") ? file.text("format") : "none";
+    if (format != "fedmpi-shard") file.refuse("/", "format 'fedmpi-shard'", "'" + format + "'");
     shard = std::make_unique<NativeShard>(std::move(file));
+  }
   const Schema& schema = shard->schema();
   if (schema.task == Task::classification && (schema.classes < 2 || schema.classes > 1'000'000))
     fail(ExitCode::bad_data, "{}: expected from 2 to 1,000,000 classes, found {}", path, schema.classes);

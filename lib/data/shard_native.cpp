@@ -24,8 +24,6 @@ NativeShard::NativeShard(hdf5::File file)
 }
 
 void NativeShard::read_header() {
-  const std::string format = file_.has_attribute("format") ? file_.text("format") : "none";
-  if (format != "fedmpi-shard") file_.refuse("/", "format 'fedmpi-shard'", "'" + format + "'");
   if (const auto v = file_.integers("version"); v[0] != kVersion)
     file_.refuse("/", fmt::format("version {}", kVersion), std::to_string(v[0]));
   const std::string task = file_.text("task");

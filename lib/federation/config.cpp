@@ -119,12 +119,14 @@ std::string line_of(const std::string& text, const std::string& file, const std:
   return file + ": ";
 }
 
-// A line that is neither blank, comment, [section] nor key = value.
+// No text, or a line that is neither blank, comment, [section] nor key = value.
 void check_syntax(const std::string& text, const std::string& file) {
   std::istringstream lines(text);
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
+    if (line.find('\0') != std::string::npos)
+      fail(ExitCode::usage, "{}:{}: expected text, found a NUL byte", file, number);
     line = line.substr(0, line.find('#'));
     const auto begin = line.find_first_not_of(" \t\r");
     if (begin == std::string::npos) continue;
@@ -165,10 +167,13 @@ Config Config::from_ini(const std::string& text, const std::string& name) {
 
 Config Config::from_file(const std::string& path) {
   std::ifstream file(path);
-  std::stringstream text;
-  if (!(text << file.rdbuf()))
+  file.peek();
+  if (!file.is_open() || file.bad())
     fail(ExitCode::usage, "{}: expected a configuration file, found none that can be read", path);
-  return from_ini(text.str(), path);
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";  // of the byte order, which some editors write
+  std::stringstream text;
+  text << file.rdbuf();
+  return from_ini(text.str().substr(text.str().starts_with(kMark) ? kMark.size() : 0), path);
 }
 
 void Config::apply(const std::vector<std::string>& arguments) {

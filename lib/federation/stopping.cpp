@@ -71,7 +71,7 @@ void check_target(const StopOptions& options, data::Task task) {
 double seconds_allowed(const StopOptions& options, std::int64_t now) {
   double seconds = options.minutes > 0 ? options.minutes * 60.0 : Clock::kNever;
   if (const auto end = environment_number("SLURM_JOB_END_TIME"); end && *end > 0)
-    seconds = std::min(seconds, static_cast<double>(*end - now) - kSecondsToLeave);
+    seconds = std::clamp(static_cast<double>(*end - now) - kSecondsToLeave, 0.0, seconds);
   return seconds;
 }
 

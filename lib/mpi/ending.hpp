@@ -11,7 +11,8 @@ namespace fedmpi::mpi {
 // to live with dead ranks. At most one at a time; a second takes its place.
 class TimeLimit {
  public:
-  TimeLimit(std::int64_t seconds, int exit_code, std::string_view last_words);
+  // With `leaves_code` the process leaves that code for scripts, too, as rank 0 does: see below.
+  TimeLimit(std::int64_t seconds, int exit_code, std::string_view last_words, bool leaves_code = false);
   ~TimeLimit();
   TimeLimit(const TimeLimit&) = delete;
   TimeLimit& operator=(const TimeLimit&) = delete;
@@ -26,8 +27,10 @@ class StartLimit : TimeLimit {
 
 // Rank 0 leaves its exit code in the file that FEDMPI_EXIT_FILE names, if it names one, for scripts: not every launcher
 // passes exit codes on. A second line says why, where ranks that are lost or stand still have ended the job, else it is
-// empty. Other ranks leave nothing.
+// empty. Other ranks leave nothing, unless MPI has not started in time.
 void leave_exit_code(int rank, int exit_code, std::string_view why = "");
+// On rank 0, at the start: empties that file, in which an earlier run may have left its code. Error(cannot_create).
+void empty_exit_file();
 
 // Ends all ranks, wherever they stand, and this one in five seconds at the latest. From any thread, although MPI is not
 // initialised for that: what matters is that the others end.

@@ -159,6 +159,14 @@ class FullDisk(support.WholeRun):
             self.assertEqual(ended.code, 74, str(ended))
             self.assertIn("standard output cannot be written: No space left on device", ended.diagnostics[0])
 
+    def test_a_limit_for_files(self):
+        """Of the shell, of 100 KiB."""
+        ended = support.Started("shard", "synthetic:1,1", "--out", self.folder / "large",
+                                wrapper=["bash", "-c", 'ulimit -f 100; exec "$@"', "bash"]).wait()
+        self.assertEqual(ended.code, 74, str(ended))
+        self.assertEqual(len(ended.diagnostics), 1, str(ended))
+        self.assertRegex(ended.diagnostics[0], "large/shard-00000.h5.*: File too large")
+
     def test_a_directory_that_takes_nothing_is_refused_before_the_first_round(self):
         (self.folder / "file").write_text("")
         cases = {"/proc/fedmpi": " cannot be created", "/sys/kernel": "/.lock cannot be written",

@@ -131,11 +131,15 @@ class Losing(support.WholeRun):
         self.assert_goes_on_without_the_clients(negate)
 
     def test_the_aggregator_dies(self):
-        """Then the job ends too, although its launcher would let it live."""
-        run = self.start(4, recovering(), **{**SURVIVE, "federation.rounds": 10**6})
+        """Then the job ends too, although its launcher would let it live, and no exit code of an earlier one is left."""
+        (self.folder / "code").write_text("0\n\n")
+        run = self.start(4, recovering(), ["env", f"FEDMPI_EXIT_FILE={self.folder / 'code'}"],
+                         **{**SURVIVE, "federation.rounds": 10**6})
         self.wait_for_round(run, 3)
         self.hit(run, 0, signal.SIGKILL)
-        self.assertRegex(run.wait().err, "(lost the connection to rank 0 on|rank 0 is gone).*; the last checkpoint is intact")
+        ended = run.wait()
+        self.assertEqual((self.folder / "code").read_text(), "")
+        self.assertRegex(ended.err, "(lost the connection to rank 0 on|rank 0 is gone).*; the last checkpoint is intact")
 
     def test_without_it_the_job_ends_with_any_rank(self):
         """Although its launcher would let the others live, and wait for ever."""
@@ -157,7 +161,8 @@ class Losing(support.WholeRun):
             with self.subTest(rank=rank):
                 words = support.words_of({"data.shards": self.shards, "run.dir": self.csv.parent})
                 run = support.Started("train", *words, ranks=3, launcher=launcher,
-                                      wrapper=["env", f"FEDMPI_START_SECONDS={3 * int(support.SLOWER)}"])
+                                      wrapper=["env", f"FEDMPI_START_SECONDS={3 * int(support.SLOWER)}",
+                                               f"FEDMPI_EXIT_FILE={self.folder / 'code'}"])
                 while len(ranks := run.ranks()) < 3:
                     self.assertIsNone(run.process.poll(), "it ended too early")
                 os.kill(ranks[rank], number)
@@ -165,6 +170,7 @@ class Losing(support.WholeRun):
                 if not launcher:  # which would pass on no exit code
                     self.assertNotEqual(ended.code, support.DONE)
                 self.assertIn("fedmpi: MPI has not started in time", ended.err)
+                self.assertEqual((self.folder / "code").read_text(), f"{support.STOPPED}\n\n")
                 self.assertFalse(self.csv.exists())
 
     def test_nobody_is_left(self):

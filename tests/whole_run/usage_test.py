@@ -95,7 +95,8 @@ class Usage(support.WholeRun):
             "syntax.ini": ("[client]\n\nlr 0.1\n", r"syntax\.ini:3: .*lr 0\.1"),
             "open.ini": ("[client\nlr = 0.1\n", r"open\.ini:1: "),
             "twice.ini": ("[client]\nlr = 0.1\nlr = 0.2\n", r"twice\.ini:3: .*lr.*twice"),
-            "binary.ini": ("\x00\x01\x02\xff\n", r"binary\.ini:1: "),
+            "binary.ini": ("\x00\x01\x02\xff\n", r"binary\.ini:1: expected text, found a NUL byte"),
+            "wide.ini": ("[client]\nlr\x00 = 0.1\n", r"wide\.ini:2: expected text, found a NUL byte"),
         }
         for name, (text, _) in lines.items():
             (self.folder / name).write_text(text, encoding="latin-1")
@@ -103,6 +104,7 @@ class Usage(support.WholeRun):
         cases["missing"] = (["--config", self.folder / "absent.ini"], "absent.ini")
         cases["a folder"] = (["--config", self.folder], "configuration file")
         cases["no name"] = (["--config"], "--config")
+        cases["two"] = (["--config", self.folder / "twice.ini", "--config=open.ini"], "--config: expected one file")
         self.assert_each(cases)
 
     def test_variables_of_the_environment(self):
@@ -113,6 +115,21 @@ class Usage(support.WholeRun):
                     ended = support.Started("train", *words, ranks=ranks, wrapper=["env", f"{name}=soon"]).wait()
                     self.assertEqual(ended.code, support.USAGE, str(ended))
                     self.assertRegex(ended.diagnostics[0], f"{name}: expected a whole number, found 'soon'")
+                    self.assertFalse((self.folder / "run").exists())
+
+    def test_a_file_that_says_nothing_or_begins_with_a_mark_of_the_byte_order(self):
+        for name, text in (("empty.ini", b""), ("mark.ini", b"\xef\xbb\xbf[federation]\r\nrounds = 1\r\n")):
+            (self.folder / name).write_bytes(text)
+            self.train("run", {"config": self.folder / name, "data.shards": self.shards}, words=["--dry-run"])
+
+    def test_a_file_for_the_exit_code_that_cannot_be_written(self):
+        for file in (self.folder, self.folder / "absent" / "code"):
+            for ranks in (0, 3):
+                with self.subTest(file=file, ranks=ranks):
+                    words = support.words_of({"data.shards": self.shards, "run.dir": self.folder / "run"})
+                    ended = support.Started("train", *words, ranks=ranks, wrapper=["env", f"FEDMPI_EXIT_FILE={file}"]).wait()
+                    self.assertEqual(ended.code, support.CANNOT_CREATE, str(ended))
+                    self.assertRegex(ended.diagnostics[0], f"FEDMPI_EXIT_FILE: '{file}' cannot be written: ")
                     self.assertFalse((self.folder / "run").exists())
 
     def test_words_override_the_file(self):
