@@ -107,8 +107,9 @@ class Federation {
                                  static_cast<std::size_t>(config.federation.threads)};
     Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget, config.federation.survive);
     // A participant that may be lost evaluates nothing that the others would then miss.
-    const double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
-                                                          : training_time(participants(comm), config, roster);
+    double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
+                                                    : training_time(participants(comm), config, roster);
+    comm.broadcast_struct(time_of_root);  // of as many threads as rank 0 has been told
     load_test(comm, roster, config.data.test, config.data.skip_bad, time_of_root);
     return roster;
   }

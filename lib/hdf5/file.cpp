@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "base/error.hpp"
 
@@ -29,6 +31,13 @@ Handle property_list(hid_t type) { return {H5Pcreate(type), H5Pclose}; }
 
 std::vector<hsize_t> extents(const std::vector<std::size_t>& shape) { return {shape.begin(), shape.end()}; }
 
+// Whether it locks a file that it opens, as it does unless told otherwise.
+bool library_locks() {
+  const char* set = std::getenv("HDF5_USE_FILE_LOCKING");
+  const std::string_view said = set != nullptr ? set : "";
+  return said != "FALSE" && said != "0";
+}
+
 // That a file may not be read, or that its server does not answer, says nothing about what it holds.
 [[noreturn]] void refuse_to_open(const std::string& path) {
   const bool no_such_file = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG;
@@ -46,13 +55,13 @@ File File::open(const std::string& path) {
   const int tried = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (tried < 0) refuse_to_open(path);
   Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  const bool locked = handle.get() < 0 && flock(tried, LOCK_SH | LOCK_NB) != 0;  // as the library wants to
+  const int no_lock = handle.get() < 0 && library_locks() && flock(tried, LOCK_SH | LOCK_NB) != 0 ? errno : 0;
   ::close(tried);
-  if (locked)
+  if (no_lock != 0)
     fail(ExitCode::io,
-         "{}: expected a file that nobody writes, found it locked, or in a place without locks: close it elsewhere, "
-         "or set HDF5_USE_FILE_LOCKING=FALSE",
-         path);
+         "{}: expected a file that nobody writes, found one that cannot be locked: {}; close it elsewhere, or set "
+         "HDF5_USE_FILE_LOCKING=FALSE",
+         path, std::strerror(no_lock));
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);
   return {path, std::move(handle)};

@@ -142,9 +142,9 @@ class Cluster {
   std::unique_ptr<RollCall> roll_call_;                     // with a deadline and without `survive`
   std::unique_ptr<Star> star_;                              // instead of leaders_, with `survive`
   std::unique_ptr<SharedMemory> memory_;
-  std::uint64_t room_ = 0;      // bytes that the members may still share, on the leader
-  std::vector<Board*> boards_;  // of each member, for the leader
-  Board* notice_ = nullptr;     // of the leader, for all
+  std::uint64_t room_ = 0, taken_ = 0;  // bytes that the members may share, and have been given; on the leader
+  std::vector<Board*> boards_;          // of each member, for the leader
+  Board* notice_ = nullptr;             // of the leader, for all
   bool leads_ = true;
   int cores_, looks_, member_ = 0, members_ = 1, nodes_ = 1;
   MPI_Request sent_ = MPI_REQUEST_NULL;  // the last block of a sum

@@ -3,8 +3,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <climits>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -21,18 +21,8 @@ std::size_t up_to(std::size_t multiple, std::size_t n) { return (n + multiple - 
 
 // Where MPI keeps the memory of its windows.
 std::string directory_of_windows() {
-  std::string directory = "/dev/shm";
-  int provided = 0, variable = 0, length = 0;
-  MPI_T_cvar_handle handle = nullptr;
-  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return directory;
-  if (MPI_T_cvar_get_index("osc_sm_backing_directory", &variable) == MPI_SUCCESS &&
-      MPI_T_cvar_handle_alloc(variable, nullptr, &handle, &length) == MPI_SUCCESS) {
-    std::string value(static_cast<std::size_t>(length) + PATH_MAX, '\0');  // Open MPI does not count the end
-    if (MPI_T_cvar_read(handle, value.data()) == MPI_SUCCESS && value[0] != '\0') directory = value.c_str();
-    MPI_T_cvar_handle_free(&handle);
-  }
-  MPI_T_finalize();
-  return directory;
+  const char* asked_for = std::getenv("OMPI_MCA_osc_sm_backing_directory");
+  return asked_for != nullptr ? asked_for : "/dev/shm";
 }
 
 [[noreturn]] void refuse(std::size_t bytes) {
@@ -48,19 +38,27 @@ std::uint64_t SharedMemory::free() {
   return std::uint64_t{found.f_bavail} * found.f_frsize;
 }
 
-// Where MPI finds too little, only the member that finds it returns.
+// Where MPI finds too little, only the member that finds it returns. It wants a twentieth more than it takes.
 void SharedMemory::take_room(Cluster& cluster, std::size_t bytes) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  std::uint64_t wanted = cluster.members() > 1 ? up_to(page, bytes + kAlignment) + page : 0;  // MPI takes some too
-  if (cluster.members() > 1) cluster.node_->all_sum(std::span(&wanted, 1));
+  std::uint64_t wanted = 0;
+  if (cluster.members() > 1) {
+    wanted = up_to(page, bytes + kAlignment) + page;
+    cluster.node_->all_sum(std::span(&wanted, 1));
+    wanted += wanted / 20 + page;
+  }
   collectively(cluster.comm_, [&] {
-    if (!cluster.leads() || wanted <= cluster.room_) return;
+    if (wanted == 0 || !cluster.leads()) return;
+    cluster.taken_ += wanted;
+    const bool in_all = cluster.taken_ > cluster.room_;
+    const std::uint64_t now = free();
+    if (!in_all && wanted <= now) return;
     fail(ExitCode::io,
-         "shared memory: expected room in {} for {} MiB that {} ranks share, found {} MiB: make room, or use "
+         "shared memory: expected at least {} MiB free in {} for {} ranks, found {} MiB: make room, or use "
          "--run.shared-memory off",
-         directory_of_windows(), (wanted >> 20) + 1, cluster.members(), cluster.room_ >> 20);
+         ((in_all ? cluster.taken_ : wanted) >> 20) + 1, directory_of_windows(), cluster.members(),
+         (in_all ? cluster.room_ : now) >> 20);
   });
-  if (cluster.leads()) cluster.room_ -= wanted;
 }
 
 SharedMemory::SharedMemory(Cluster& cluster, std::size_t bytes) {

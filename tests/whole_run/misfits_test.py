@@ -87,14 +87,20 @@ class Misfits(Faults):
                     self.assertFalse((self.folder / "run").exists())
 
     def test_a_rank_with_other_means(self):
-        """How much it holds and computes at once is its own."""
-        script = '[ "${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}" = 1 ] && set -- "$@" --federation.threads=2 --data.memory=64; exec "$@"'
-        words = support.words_of({"run.dir": self.folder / "own", "data.shards": self.whole / "shards",
-                                  "federation.rounds": 3})
-        ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", script, "sh"]).wait()
-        self.assertEqual(ended.code, support.DONE, str(ended))
-        same = self.train("same", {"data.shards": self.whole / "shards", "federation.rounds": 3}, ranks=3)
-        self.assertEqual(ended.sha256, same.sha256)
+        """How much it holds and computes at once is its own; every test example is evaluated once all the same."""
+        shards = self.shard("synthetic:0.5,0.5", name="means", clients=40, holdout=0.5)
+        options = {"data.shards": shards, "data.test": shards / "test.h5", "client.steps": 10, "federation.rounds": 3}
+        same = self.train("same", options, ranks=3)
+        for other in range(3):
+            with self.subTest(other=other):
+                words = support.words_of({"run.dir": self.folder / f"own-{other}", **options})
+                script = (f'[ "${{OMPI_COMM_WORLD_RANK:-$PMIX_RANK}}" = {other} ] && '
+                          'set -- "$@" --federation.threads=8 --data.memory=64; exec "$@"')
+                ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", script, "sh"]).wait()
+                self.assertEqual(ended.code, support.DONE, str(ended))
+                self.assertEqual(ended.sha256, same.sha256)
+                for column in ("test_loss", "test_accuracy"):
+                    self.assertEqual(list(self.history(f"own-{other}")[column]), list(self.history("same")[column]))
 
     def test_a_test_shard_that_does_not_fit(self):
         for how in ({"width": WIDTH + 2}, {"classes": CLASSES + 1}):

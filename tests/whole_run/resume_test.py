@@ -202,7 +202,7 @@ class DamagedCheckpoints(ElevenRounds):
                     with self.subTest(name=name, ranks=ranks):
                         ended = self.resume(run, ranks, code=74)
                         self.assertEqual(len(ended.diagnostics), 1, str(ended))
-                        self.assertRegex(ended.diagnostics[0], f"{name}: expected a file that nobody writes, found it locked")
+                        self.assertRegex(ended.diagnostics[0], f"{name}: expected a file that nobody writes, found one that cannot be locked")
                         self.assertEqual(sorted(path.name for path in run.iterdir()), before)
             self.assertEqual(self.resume(run).sha256, self.undisturbed)
 
