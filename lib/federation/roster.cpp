@@ -217,23 +217,17 @@ void load_my_clients(mpi::Communicator& comm, Roster& roster) {
   });
 }
 
-// Of those clients' data: a sum over the clients, so that it does not depend on who hosts whom.
-std::uint64_t checksum_of(const data::Block& clients) {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < clients.runs(); ++i) {
-    const std::array<std::uint64_t, 2> of_client = {clients.first_client + i, clients.checksum_of_run(i)};
-    sum += checksum(std::as_bytes(std::span(of_client)));
-  }
-  return sum;
-}
-
-// Of what this rank hosts, unit by unit; each block is of one unit.
-std::vector<std::uint64_t> my_checksums(const Roster& roster) {
+// Of each unit, of what is here of its clients: a sum over these, so that it does not depend on who hosts whom. Each
+// block is of one unit.
+std::vector<std::uint64_t> checksums_of(const Roster& roster, const data::Dataset& clients) {
   std::vector<std::uint64_t> sums(roster.units.size());
-  for (const data::Block& b : roster.mine.blocks()) {
+  for (const data::Block& b : clients.blocks()) {
     const auto after = std::ranges::upper_bound(
         roster.units, b.first_client, {}, [&](const Unit& u) { return roster.first_client[u.file] + u.first_client; });
-    sums[static_cast<std::size_t>(after - roster.units.begin()) - 1] += checksum_of(b);
+    for (std::size_t i = 0; i < b.runs(); ++i) {
+      const std::array<std::uint64_t, 2> of_client = {b.first_client + i, b.checksum_of_run(i)};
+      sums[static_cast<std::size_t>(after - roster.units.begin()) - 1] += checksum(std::as_bytes(std::span(of_client)));
+    }
   }
   return sums;
 }
@@ -247,7 +241,7 @@ void survey(mpi::Communicator& comm, Roster& roster, bool survive) {
     for (std::size_t i = 0; i < b.runs(); ++i) words.push_back(b.offsets[i + 1] - b.offsets[i]);
     roster.dropped += b.dropped;
   }
-  std::vector<std::uint64_t> sums = my_checksums(roster);
+  std::vector<std::uint64_t> sums = checksums_of(roster, roster.mine);
   if (survive) {
     comm.all_sum(std::span(sums));
     roster.checksums = sums;
@@ -333,9 +327,7 @@ std::uint64_t Roster::take_over(std::span<const std::uint64_t> lost, std::span<c
     try {
       const data::Part part = part_of(*this, u);
       data::Dataset theirs = data::load(std::span(&part, 1), schema, skip_bad, budget);
-      std::uint64_t sum = 0;
-      for (const data::Block& b : theirs.blocks()) sum += checksum_of(b);
-      reached = sum == checksums[i];
+      reached = checksums_of(*this, theirs)[i] == checksums[i];
       if (reached) mine.add(std::move(theirs));
     } catch (const Error&) {           // a file of the other's own, or another by now
     } catch (const std::bad_alloc&) {  // or more than there is room for here

@@ -71,7 +71,7 @@ void check_target(const StopOptions& options, data::Task task) {
 double seconds_allowed(const StopOptions& options, std::int64_t now) {
   double seconds = options.minutes > 0 ? options.minutes * 60.0 : Clock::kNever;
   if (const auto end = environment_number("SLURM_JOB_END_TIME"); end && *end > 0)
-    seconds = std::clamp(static_cast<double>(*end - now) - kSecondsToLeave, 0.0, seconds);
+    seconds = std::min(seconds, static_cast<double>(*end - now) - kSecondsToLeave);
   return seconds;
 }
 
@@ -87,7 +87,8 @@ void Clock::record_earlier(const checkpoint::Row& row) {
 std::optional<Stop> Clock::stop(double elapsed) const {
   const double needed = round_ > 0 ? 2.0 * (round_ + checkpoint_) : 0.0;
   if (elapsed + needed <= limit_) return std::nullopt;
-  return Stop{fmt::format("time limit: {:.1f} s of {:.1f} s used, and two more rounds might not fit", elapsed, limit_),
+  return Stop{fmt::format("time limit: {:.1f} s of {:.1f} s used, and two more rounds might not fit", elapsed,
+                          std::max(0.0, limit_)),
               false};
 }
 
