@@ -119,13 +119,13 @@ class Federation {
   static void check_agreement(mpi::Communicator& comm, Config config) {
     const std::vector<Option> options = config.options();
     std::string on_root;
-    for (const Option& option : options) on_root += option.text() + '\n';
+    for (const Option& option : options) on_root += option.text() + '\0';  // in no option
     comm.broadcast(on_root);
     mpi::collectively(comm, [&] {
       std::istringstream texts(on_root);
       std::string text;
       for (const Option& option : options)
-        if (std::getline(texts, text) && text != option.text() && option.name != "data.memory" &&
+        if (std::getline(texts, text, '\0') && text != option.text() && option.name != "data.memory" &&
             option.name != "federation.threads")
           fail(ExitCode::usage, "{}: expected '{}' as on rank 0, found '{}'", option.name, text, option.text());
     });
