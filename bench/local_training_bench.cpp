@@ -84,9 +84,11 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
   worker.parameters = update;
   data::ClientId id = 0;
   for (auto _ : state) {
+    const data::ClientId next = (id + 17) % s.roster.clients;  // not the next in memory
+    worker.batch.ahead = s.roster.mine.client(next).ahead();
     double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
     benchmark::DoNotOptimize(loss);
-    id = (id + 17) % s.roster.clients;  // not the next in memory
+    id = next;
   }
   s.count(state, 1);
 }

@@ -1,6 +1,7 @@
 // The examples that a model sees at once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -26,6 +27,8 @@ struct BatchBuffer {
   Vector features;
   AlignedVector<std::int32_t> labels;
   Vector targets;
+  // Memory that will be read after this: Block::gather asks for a row's worth of it with each row, since it is slow.
+  std::span<const std::byte> ahead;
 };
 
 }  // namespace fedmpi::data

@@ -18,13 +18,25 @@ BatchBuffer::BatchBuffer(const Schema& schema, std::size_t n) : rows(n), feature
 
 namespace {
 
+constexpr std::size_t kNear = 1 << 16;  // bytes asked for at once: more would drive out what is in use
+
+// Asks for memory that will be read, into the second-level cache.
+void ask_for(std::span<const std::byte> memory) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t j = 0; j < memory.size(); j += kLine) __builtin_prefetch(&memory[j], 0, 2);
+}
+
 // `row_of(i)` is the block's row that becomes column i.
 template <class RowOf>
 Batch copy_rows(const Block& block, std::size_t n, RowOf row_of, BatchBuffer& buffer) {
   const std::size_t width = block.schema.features();
+  const std::size_t row = width * (block.schema.type == FeatureType::uint8 ? 1 : sizeof(float));  // bytes
   const float scale = block.schema.scale, offset = block.schema.offset;
   for (std::size_t i = 0; i < n; ++i) {
     float* out = buffer.features.data() + i * width;
+    const auto some = buffer.ahead.first(std::min(buffer.ahead.size(), row));
+    ask_for(some);
+    buffer.ahead = buffer.ahead.subspan(some.size());
     if (block.schema.type == FeatureType::uint8) {
       const std::uint8_t* in = block.bytes.data() + row_of(i) * width;
       for (std::size_t j = 0; j < width; ++j) out[j] = static_cast<float>(in[j]) * scale + offset;
@@ -58,14 +70,18 @@ Batch Block::gather(std::size_t first, std::size_t count, BatchBuffer& buffer) c
       *this, count, [&](std::size_t i) { return first + i; }, buffer);
 }
 
+std::span<const std::byte> Block::stored(std::size_t first, std::size_t count) const {
+  if (on_file) return {};
+  const auto all =
+      schema.type == FeatureType::uint8 ? std::as_bytes(std::span(bytes)) : std::as_bytes(std::span(numbers));
+  const std::size_t row = schema.row_bytes();
+  return all.subspan(first * row, count * row);
+}
+
 void Block::prefetch(std::size_t first, std::span<const std::uint32_t> order) const {
-  constexpr std::size_t kLine = 64, kRoom = 1 << 16;  // bytes: more would drive out what is in use
-  const bool small = schema.type == FeatureType::uint8;
-  const std::size_t row = schema.features() * (small ? 1 : sizeof(float));
-  const auto data = small ? std::as_bytes(std::span(bytes)) : std::as_bytes(std::span(numbers));
-  for (const std::uint32_t i : order.first(std::min(order.size(), kRoom / row)))
-    for (std::size_t j = 0; j < row; j += kLine)
-      __builtin_prefetch(&data[(first + i) * row + j], 0, 2);  // for reading, into the second-level cache
+  const std::span<const std::byte> from = stored(first, rows - first);
+  const std::size_t row = schema.row_bytes();
+  for (const std::uint32_t i : order.first(std::min(order.size(), kNear / row))) ask_for(from.subspan(i * row, row));
 }
 
 std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
@@ -92,6 +108,10 @@ void Block::prefetch(std::size_t row) const {
 
 std::uint64_t Block::checksum_of_run(std::size_t run) const {
   return on_file ? on_file->checksums[run] : checksum_of(offsets[run], offsets[run + 1] - offsets[run]);
+}
+
+std::span<const std::byte> ClientExamples::ahead() const {
+  return block->stored(first, std::min(size, kNear / block->schema.row_bytes()));
 }
 
 Dataset::Dataset() : Dataset(std::vector<Block>()) {}

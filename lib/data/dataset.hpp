@@ -50,6 +50,7 @@ struct Block {
 
   void prefetch(std::size_t row) const;  // asks for its first bytes ahead
 
+  std::span<const std::byte> stored(std::size_t first, std::size_t count) const;  // features of rows; none if on file
   // Values of the rows held, `order` counted from `first`.
   Batch gather(std::size_t first, std::span<const std::uint32_t> order, BatchBuffer& buffer) const;
   // Asks for the features of examples that will be gathered soon: they lie in random order, and memory is slow.
@@ -63,6 +64,8 @@ struct ClientExamples {
   const Block* block = nullptr;
   std::size_t first = 0;
   std::size_t size = 0;
+
+  std::span<const std::byte> ahead() const;  // what to ask for before this client's turn
 };
 
 class Prefetcher;

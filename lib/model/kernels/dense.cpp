@@ -260,11 +260,12 @@ constexpr std::array<DotTiles, sizeof...(i)> dots_by_shape(std::index_sequence<i
 void multiply_transposed(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Columns b, Columns start,
                          Result c) {
   static constexpr auto kByShape = dots_by_shape(std::make_index_sequence<kMost.rows * kMost.columns>());
-  constexpr std::size_t kDepth = 1024, kBlock = 30;  // a block of b that stays in the cache while all of a streams by
+  constexpr std::size_t kDepth = 1024, kBlock = 36;  // a block of b that stays in the cache while all of a streams by
+  const std::size_t width_of_block = pieces(columns, std::max<std::size_t>(1, pieces(columns, kBlock)));
   for (std::size_t k = 0; k < depth; k += kDepth) {
     const Columns from = k == 0 ? start : Columns{c.data, c.step};
-    for (std::size_t first = 0; first < columns; first += kBlock) {
-      const std::size_t block = std::min(kBlock, columns - first);
+    for (std::size_t first = 0; first < columns; first += width_of_block) {
+      const std::size_t block = std::min(width_of_block, columns - first);
       const Tile tile = tile_for(block);
       for (std::size_t i = 0; i < rows; i += tile.rows)
         in_pieces(block, tile.columns, [&](std::size_t offset, std::size_t tiles, std::size_t width) {
