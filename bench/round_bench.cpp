@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   federation::Config config;
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-round-XXXXXX").string();
   if (comm.is_root() && mkdtemp(directory.data()) == nullptr) return 74;
+  comm.broadcast(directory);
   config.run.dir = directory;
   config.run.checkpoint_every = 0;
   config.eval.every = 0;

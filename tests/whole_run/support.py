@@ -78,11 +78,11 @@ def processes():
 
 
 class Started:
-    """The program at work: fedmpi WORD … alone (ranks=0) or under mpirun."""
+    """The program at work: fedmpi WORD …, or another one, alone (ranks=0) or under mpirun."""
 
-    def __init__(self, *words, ranks=0, wrapper=(), launcher=()):
+    def __init__(self, *words, ranks=0, wrapper=(), launcher=(), program=PROGRAM):
         launch = [LAUNCHER, "--oversubscribe", *launcher, "-n", str(ranks)] if ranks else []
-        self.command = [*launch, *wrapper, PROGRAM, *map(str, words)]
+        self.command = [*launch, *wrapper, program, *map(str, words)]
         # Files, not pipes: a process left behind would keep a pipe open, and the test waiting.
         self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.begun = time.monotonic()
