@@ -1,6 +1,6 @@
 // Clients trained per second on one core, for three models and several batches, on the shards of
-// bench/data.sh. `train` is the client's work alone, `round` is a whole round of one process: cohort,
-// training, the weighted sum and its decoding.
+// bench/data.sh. `train` is the client's work alone, with the next client's memory prefetched as in a
+// round; `round` is a whole round of one process: cohort, training, the weighted sum and its decoding.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -85,7 +85,7 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
   data::ClientId id = 0;
   for (auto _ : state) {
     const data::ClientId next = (id + 17) % s.roster.clients;  // not the next in memory
-    worker.batch.ahead = s.roster.mine.client(next).ahead();
+    worker.batch.to_prefetch = s.roster.mine.client(next).to_prefetch();
     double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
     benchmark::DoNotOptimize(loss);
     id = next;

@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   mpi::Communicator& comm = session.world();
   federation::Config config;
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-round-XXXXXX").string();
-  if (comm.is_root() && mkdtemp(directory.data()) == nullptr) return 74;
+  if (comm.is_root() && mkdtemp(directory.data()) == nullptr) session.abort(74);
   comm.broadcast(directory);
   config.run.dir = directory;
   config.run.checkpoint_every = 0;

@@ -27,8 +27,9 @@ struct BatchBuffer {
   Vector features;
   AlignedVector<std::int32_t> labels;
   Vector targets;
-  // Memory that will be read after this: Block::gather asks for a row's worth of it with each row, since it is slow.
-  std::span<const std::byte> ahead;
+  // What will be read after the examples at hand, set by whoever keeps it in memory: with each row Block::gather
+  // prefetches as much of it as a row is long, from the front.
+  std::span<const std::byte> to_prefetch;
 };
 
 }  // namespace fedmpi::data

@@ -18,25 +18,25 @@ BatchBuffer::BatchBuffer(const Schema& schema, std::size_t n) : rows(n), feature
 
 namespace {
 
-constexpr std::size_t kNear = 1 << 16;  // bytes asked for at once: more would drive out what is in use
+constexpr std::size_t kPrefetched = 1 << 16;  // bytes, of one client: more would drive out what is in use
 
-// Asks for memory that will be read, into the second-level cache.
-void ask_for(std::span<const std::byte> memory) {
+void prefetch(std::span<const std::byte> memory) {
   constexpr std::size_t kLine = 64;
-  for (std::size_t j = 0; j < memory.size(); j += kLine) __builtin_prefetch(&memory[j], 0, 2);
+  for (std::size_t j = 0; j < memory.size(); j += kLine)
+    __builtin_prefetch(&memory[j], 0, 2);  // for reading, into the second-level cache
 }
 
 // `row_of(i)` is the block's row that becomes column i.
 template <class RowOf>
 Batch copy_rows(const Block& block, std::size_t n, RowOf row_of, BatchBuffer& buffer) {
   const std::size_t width = block.schema.features();
-  const std::size_t row = width * (block.schema.type == FeatureType::uint8 ? 1 : sizeof(float));  // bytes
+  const std::size_t row_bytes = block.schema.row_bytes();
   const float scale = block.schema.scale, offset = block.schema.offset;
   for (std::size_t i = 0; i < n; ++i) {
     float* out = buffer.features.data() + i * width;
-    const auto some = buffer.ahead.first(std::min(buffer.ahead.size(), row));
-    ask_for(some);
-    buffer.ahead = buffer.ahead.subspan(some.size());
+    const auto some = buffer.to_prefetch.first(std::min(buffer.to_prefetch.size(), row_bytes));
+    prefetch(some);
+    buffer.to_prefetch = buffer.to_prefetch.subspan(some.size());
     if (block.schema.type == FeatureType::uint8) {
       const std::uint8_t* in = block.bytes.data() + row_of(i) * width;
       for (std::size_t j = 0; j < width; ++j) out[j] = static_cast<float>(in[j]) * scale + offset;
@@ -79,9 +79,8 @@ std::span<const std::byte> Block::stored(std::size_t first, std::size_t count) c
 }
 
 void Block::prefetch(std::size_t first, std::span<const std::uint32_t> order) const {
-  const std::span<const std::byte> from = stored(first, rows - first);
-  const std::size_t row = schema.row_bytes();
-  for (const std::uint32_t i : order.first(std::min(order.size(), kNear / row))) ask_for(from.subspan(i * row, row));
+  for (const std::uint32_t i : order.first(std::min(order.size(), kPrefetched / schema.row_bytes())))
+    data::prefetch(stored(first + i, 1));
 }
 
 std::uint64_t Block::checksum_of(std::size_t first, std::size_t count) const {
@@ -110,8 +109,8 @@ std::uint64_t Block::checksum_of_run(std::size_t run) const {
   return on_file ? on_file->checksums[run] : checksum_of(offsets[run], offsets[run + 1] - offsets[run]);
 }
 
-std::span<const std::byte> ClientExamples::ahead() const {
-  return block->stored(first, std::min(size, kNear / block->schema.row_bytes()));
+std::span<const std::byte> ClientExamples::to_prefetch() const {
+  return block->stored(first, std::min(size, kPrefetched / block->schema.row_bytes()));
 }
 
 Dataset::Dataset() : Dataset(std::vector<Block>()) {}

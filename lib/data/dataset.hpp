@@ -2,6 +2,7 @@
 // file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,7 +54,7 @@ struct Block {
   std::span<const std::byte> stored(std::size_t first, std::size_t count) const;  // features of rows; none if on file
   // Values of the rows held, `order` counted from `first`.
   Batch gather(std::size_t first, std::span<const std::uint32_t> order, BatchBuffer& buffer) const;
-  // Asks for the features of examples that will be gathered soon: they lie in random order, and memory is slow.
+  // Prefetches the features of examples that will be gathered soon: they lie in random order, and memory is slow.
   void prefetch(std::size_t first, std::span<const std::uint32_t> order) const;
   Batch gather(std::size_t first, std::size_t count, BatchBuffer& buffer) const;
 };
@@ -65,7 +66,7 @@ struct ClientExamples {
   std::size_t first = 0;
   std::size_t size = 0;
 
-  std::span<const std::byte> ahead() const;  // what to ask for before this client's turn
+  std::span<const std::byte> to_prefetch() const;  // before this client's turn: of its features as much as is useful
 };
 
 class Prefetcher;

@@ -135,8 +135,8 @@ Tally Round::train_mine(std::span<const float> parameters) {
     const data::ClientExamples examples = roster_.mine.prefetcher().take(thread, i);
     client::Worker& worker = workers_[thread];
     worker.parameters = exchange_->room(thread);
-    const std::size_t next = i + workers_.size();  // that this thread comes to after this one, or nearly
-    worker.batch.ahead = next < mine_.size() ? mine_[next].ahead() : std::span<const std::byte>();
+    const std::size_t next = i + workers_.size();  // the client that this thread takes next, or one near it
+    worker.batch.to_prefetch = next < mine_.size() ? mine_[next].to_prefetch() : std::span<const std::byte>();
     const double loss = algorithm_->train({examples, parameters, plan_.round, config_.federation.seed}, worker);
     const float largest = largest_magnitude(worker.parameters);
     const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);

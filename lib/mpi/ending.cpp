@@ -28,7 +28,7 @@ void leave_code_of_limit() {
   const int file = file_of_code == nullptr ? -1 : open(file_of_code, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (file < 0) return;
   const std::array<char, 4> text = {static_cast<char>('0' + code / 10), static_cast<char>('0' + code % 10), '\n', '\n'};
-  // Other ranks do the same, and one may be killed here: what has been written is not taken away again.
+  // Not emptied first: other ranks do the same, and one that is killed here leaves what they have written.
   if (write(file, text.data(), text.size()) > 0) {
     [[maybe_unused]] const int cut = ftruncate(file, static_cast<off_t>(text.size()));
   }

@@ -46,25 +46,25 @@ TEST(Gather, TakesConsecutiveRowsWithoutAnOrder) {
   EXPECT_EQ(std::vector<std::int32_t>(batch.labels.begin(), batch.labels.end()), (std::vector<std::int32_t>{3, 1}));
 }
 
-TEST(Gather, AsksForARowOfWhatComesAheadWithEachRow) {
+TEST(Gather, PrefetchesARowOfWhatComesNextWithEachRow) {
   const Block block = block_of_bytes();
   const ClientExamples next{.id = 0, .block = &block, .first = 1, .size = 3};
   BatchBuffer buffer(block.schema, 4);
-  buffer.ahead = next.ahead();
-  EXPECT_EQ(buffer.ahead.data(), reinterpret_cast<const std::byte*>(&block.bytes[2]));
-  EXPECT_EQ(buffer.ahead.size(), 6u);
+  buffer.to_prefetch = next.to_prefetch();
+  EXPECT_EQ(buffer.to_prefetch.data(), reinterpret_cast<const std::byte*>(&block.bytes[2]));
+  EXPECT_EQ(buffer.to_prefetch.size(), 6u);
   block.gather(0, 2, buffer);
-  EXPECT_EQ(buffer.ahead.data(), reinterpret_cast<const std::byte*>(&block.bytes[6]));
-  EXPECT_EQ(buffer.ahead.size(), 2u);
+  EXPECT_EQ(buffer.to_prefetch.data(), reinterpret_cast<const std::byte*>(&block.bytes[6]));
+  EXPECT_EQ(buffer.to_prefetch.size(), 2u);
   block.gather(0, 4, buffer);
-  EXPECT_TRUE(buffer.ahead.empty());
+  EXPECT_TRUE(buffer.to_prefetch.empty());
 }
 
-TEST(Gather, AsksForNoMoreThanFindsRoomInTheCacheAndForNothingOnFile) {
+TEST(Gather, PrefetchesNoMoreThanFindsRoomInTheCacheAndNothingOnFile) {
   Block block = test::random_block(test::classification(4, 3), {5'000, 2}, 1, 0);
-  EXPECT_EQ((ClientExamples{.id = 0, .block = &block, .first = 0, .size = 5'000}).ahead().size(), 65'536u);
+  EXPECT_EQ((ClientExamples{.id = 0, .block = &block, .first = 0, .size = 5'000}).to_prefetch().size(), 65'536u);
   block.on_file.emplace();
-  EXPECT_TRUE((ClientExamples{.id = 1, .block = &block, .first = 5'000, .size = 2}).ahead().empty());
+  EXPECT_TRUE((ClientExamples{.id = 1, .block = &block, .first = 5'000, .size = 2}).to_prefetch().empty());
 }
 
 TEST(Gather, TakesNumbersAndTargetsAsTheyAre) {

@@ -42,6 +42,9 @@ struct Result {
 
 constexpr std::size_t pieces(std::size_t n, std::size_t most) { return (n + most - 1) / most; }
 
+// The length of equal pieces of n things, as few as possible and at most `most` long; the last may be shorter.
+constexpr std::size_t equal_piece(std::size_t n, std::size_t most) { return n == 0 ? 0 : pieces(n, pieces(n, most)); }
+
 // n things in as few pieces of at most `most` as possible, equal or one apart, since a narrow last piece would leave
 // the arithmetic units waiting. Calls each(first, count, width) for `count` pieces of that width from `first` on.
 template <class Each>
@@ -166,7 +169,7 @@ void multiply(std::size_t rows, std::size_t columns, std::size_t depth, Columns 
   // A block of a that stays in the cache while all tiles go over it. By row, the elements of b that a tile needs lie
   // far apart, and where the distance is a power of two few of them find room in the first cache together.
   constexpr std::size_t kDepth = std::is_same_v<Elements, ElementsByRow> ? 32 : 128;
-  const std::size_t step = pieces(depth, std::max<std::size_t>(1, pieces(depth, kDepth)));
+  const std::size_t step = equal_piece(depth, kDepth);
   for (std::size_t k = 0; k < depth; k += step) {
     const Destination block{k == 0 ? to.from : Columns{to.c.data, to.c.step},
                             k + step < depth ? Columns{nullptr, 0} : to.minus, to.c};
@@ -260,12 +263,13 @@ constexpr std::array<DotTiles, sizeof...(i)> dots_by_shape(std::index_sequence<i
 void multiply_transposed(std::size_t rows, std::size_t columns, std::size_t depth, Columns a, Columns b, Columns start,
                          Result c) {
   static constexpr auto kByShape = dots_by_shape(std::make_index_sequence<kMost.rows * kMost.columns>());
-  constexpr std::size_t kDepth = 1024, kBlock = 36;  // a block of b that stays in the cache while all of a streams by
-  const std::size_t width_of_block = pieces(columns, std::max<std::size_t>(1, pieces(columns, kBlock)));
+  // A block of b that stays in the cache while all of a streams by; equal ones, since a narrow last one is slow.
+  constexpr std::size_t kDepth = 1024, kColumnsOfBlock = 36;
+  const std::size_t step = equal_piece(columns, kColumnsOfBlock);
   for (std::size_t k = 0; k < depth; k += kDepth) {
     const Columns from = k == 0 ? start : Columns{c.data, c.step};
-    for (std::size_t first = 0; first < columns; first += width_of_block) {
-      const std::size_t block = std::min(width_of_block, columns - first);
+    for (std::size_t first = 0; first < columns; first += step) {
+      const std::size_t block = std::min(step, columns - first);
       const Tile tile = tile_for(block);
       for (std::size_t i = 0; i < rows; i += tile.rows)
         in_pieces(block, tile.columns, [&](std::size_t offset, std::size_t tiles, std::size_t width) {
