@@ -77,7 +77,7 @@ class Stopping(support.WholeRun):
         for ranks in (0, 3):
             with self.subTest(ranks=ranks):
                 self.train(f"one-{ranks}", {**options, "federation.rounds": 1}, ranks)
-                minutes = 1.2 * self.history(f"one-{ranks}")["seconds"][1] / 60
+                minutes = 1.7 * self.history(f"one-{ranks}")["seconds"][1] / 60
                 ended = self.train(f"run-{ranks}", {**options, "stop.minutes": minutes}, ranks, support.STOPPED)
                 self.assertIn("two more rounds might not fit", ended.out)
                 self.assertEqual(self.history(f"run-{ranks}")["round"][-1], 1)
