@@ -85,6 +85,7 @@ ordered_json describe_checkpoint(const std::string& path) {
                   {"test_loss", number(last.test_loss)},
                   {"test_" + metric, number(last.test_metric)},
                   {"update_norm", number(last.update_norm)}};
+  if (!c.events.empty()) j["events"] = c.events;
   j["config"] = c.config;
   return j;
 }
@@ -117,7 +118,9 @@ int inspect(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--help" || word == "-h") {
-      fmt::print("usage: fedmpi inspect FILE ... [--json]\n\nShows what shards and checkpoints hold.\n");
+      fmt::print(
+          "usage: fedmpi inspect FILE ... [--json]\n\nShows what shards and checkpoints hold; with --json as one JSON "
+          "object a line.\n");
       return 0;
     }
     if (word == "--json")
@@ -132,7 +135,7 @@ int inspect(int argc, char** argv) {
     hdf5::probe(path, [](const std::string& tried, std::uint64_t, std::uint64_t) { is_checkpoint(tried); });
     const ordered_json j = is_checkpoint(path) ? describe_checkpoint(path) : describe_shard(path);
     if (json)
-      fmt::print("{}\n", j.dump(2, ' ', false, ordered_json::error_handler_t::replace));  // names need not be UTF-8
+      fmt::print("{}\n", j.dump(-1, ' ', false, ordered_json::error_handler_t::replace));  // names need not be UTF-8
     else
       print_text(j, 0);
   }

@@ -59,8 +59,8 @@ std::vector<Option> Config::options() {
       {"federation.threads", &federation.threads, "clients that a rank trains at once"},
       {"federation.bad-update", &federation.bad_update, "a client whose update is not finite: abort, drop"},
       {"federation.deadline", &federation.deadline,
-       "seconds that a participant may keep rank 0 waiting, or that a rank may stand still (5 at least), before the "
-       "run stops, naming it; 0 = any"},
+       "seconds that a participant may keep rank 0 waiting, or that a rank may stand still (then 5 at least), before "
+       "the run stops, naming it; 0 = any"},
       {"federation.survive", &federation.survive,
        "go on without participants that die or miss the deadline, others taking their clients over (in ten "
        "deadlines); with aggregate.kind mean and eval.clients off"},

@@ -184,7 +184,7 @@ void Lifeline::say_why(const std::string& why, int leaving) const {
   // lock.
   const TimeLimit limit(1, kStopped, "");
   leave_exit_code(leaving, kStopped, why);
-  const std::string text = fmt::format("fedmpi: rank {}: {}; the last checkpoint is intact\n", rank_, why);
+  const std::string text = fmt::format("fedmpi: rank {}: {}; what was saved is intact\n", rank_, why);
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
 }
 

@@ -105,7 +105,7 @@ void Star::wait(std::vector<Transfer>& transfers) {
   for (Transfer& t : transfers) {
     for (int done = 0;; polling.pause()) {
       if (MPI_Test(&t.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
-        fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
+        fail(ExitCode::stopped, "rank 0 is gone; what was saved is intact");
       if (done != 0) break;
       int leave = 0;
       if (MPI_Test(&leave_, &leave, MPI_STATUS_IGNORE) != MPI_SUCCESS || leave == 0) continue;
@@ -119,7 +119,7 @@ void Star::wait(std::vector<Transfer>& transfers) {
 
 void Star::lose(int rank) {
   const std::size_t r = static_cast<std::size_t>(rank);
-  if (!comm_.is_root()) fail(ExitCode::stopped, "rank 0 is gone; the last checkpoint is intact");
+  if (!comm_.is_root()) fail(ExitCode::stopped, "rank 0 is gone; what was saved is intact");
   if (!present_[r]) return;
   present_[r] = false;
   lost_.push_back(rank);

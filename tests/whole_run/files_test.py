@@ -213,6 +213,11 @@ class Inspect(support.WholeRun):
         self.assertEqual((clients["first"], clients["last"]), ("a", "d"))
         self.assertRegex(text, r"(?m)^examples +200$")
 
+    def test_several_files_are_one_object_a_line(self):
+        shards = sorted(self.shard("synthetic:1,1", clients=4, files=2).glob("shard-*.h5"))
+        lines = self.fedmpi("inspect", "--json", *shards).out.splitlines()
+        self.assertEqual([json.loads(line)["file"] for line in lines], [str(shard) for shard in shards])
+
     def test_names_that_are_no_text(self):
         images, labels = bytes_and_labels()
         write = functools.partial(support.write_shard, features=images, labels=labels, sizes=[100, 100])

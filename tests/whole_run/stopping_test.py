@@ -1,5 +1,6 @@
 """When a run ends: at a target, by patience, by the clock, preempted; and that it goes on to the same bits."""
 
+import re
 import signal
 import time
 
@@ -76,8 +77,9 @@ class Stopping(support.WholeRun):
         options = {**self.options, "client.batch": 1, "client.epochs": 500, "eval.every": 0}
         for ranks in (0, 3):
             with self.subTest(ranks=ranks):
-                self.train(f"one-{ranks}", {**options, "federation.rounds": 1}, ranks)
-                minutes = 1.7 * self.history(f"one-{ranks}")["seconds"][1] / 60
+                one = self.train(f"one-{ranks}", {**options, "federation.rounds": 1}, ranks)
+                start = float(re.search(r"([0-9.]+) before its first round", one.out)[1])
+                minutes = (start + 1.7 * self.history(f"one-{ranks}")["seconds"][1]) / 60
                 ended = self.train(f"run-{ranks}", {**options, "stop.minutes": minutes}, ranks, support.STOPPED)
                 self.assertIn("two more rounds might not fit", ended.out)
                 self.assertEqual(self.history(f"run-{ranks}")["round"][-1], 1)

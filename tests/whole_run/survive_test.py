@@ -2,6 +2,7 @@
 (federation.deadline)."""
 
 import csv
+import json
 import os
 import pathlib
 import re
@@ -70,8 +71,11 @@ class Losing(support.WholeRun):
         self.fail(f"rank {rank} is not running")
 
     def events(self):
-        with h5py.File(self.folder / "run" / "latest.h5") as f:
-            return f.attrs["events"].decode() if isinstance(f.attrs["events"], bytes) else str(f.attrs["events"])
+        file = self.folder / "run" / "latest.h5"
+        with h5py.File(file) as f:
+            events = f.attrs["events"].decode() if isinstance(f.attrs["events"], bytes) else str(f.attrs["events"])
+        self.assertEqual(json.loads(self.fedmpi("inspect", file, "--json").out)["events"], events)
+        return events
 
     def survivor(self, signals, rounds=500, **more):
         """A run of 6 participants in which ranks are hit, one after the other; it must end in good order."""
@@ -149,7 +153,7 @@ class Losing(support.WholeRun):
         self.hit(run, 0, signal.SIGKILL)
         ended = run.wait()
         self.assertEqual((self.folder / "code").read_text(), "")
-        self.assertRegex(ended.err, "(lost the connection to rank 0 on|rank 0 is gone).*; the last checkpoint is intact")
+        self.assertRegex(ended.err, "(lost the connection to rank 0 on|rank 0 is gone).*; what was saved is intact")
 
     def test_without_it_the_job_ends_with_any_rank(self):
         """Although its launcher would let the others live, and wait for ever."""
