@@ -20,6 +20,7 @@ Dataset::Dataset(const std::string& file, std::string path, Handle handle)
   shape_.assign(dims.begin(), dims.end());
 
   bytes_ = H5Tget_size(type.get());
+  if (bytes_ == 0) refuse("elements of one byte or more", "a type of none");
   switch (H5Tget_class(type.get())) {
     case H5T_INTEGER:
       class_ = ElementClass::integer;

@@ -117,6 +117,18 @@ TEST_F(HostileFile, MayNotDeclareMoreThanItStores) {
   expect_refused("x", {"stored bytes", "found 0"});
 }
 
+// Of elements without a byte any number would be stored.
+TEST_F(HostileFile, MayNotDeclareElementsOfNoBytes) {
+  make([](hid_t f) { create_raw(f, {hsize_t{1} << 50}, [](hid_t plist) { H5Pset_chunk(plist, 1, &kChunk); }); });
+  std::string bytes = test::read_file(path_);
+  const std::string float32("\x11\x20\x1F\0\4\0\0\0", 8);  // class, its bits, and the size
+  const std::size_t at = bytes.find(float32);
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + 4] = '\0';
+  test::write_file(path_, bytes);
+  expect_refused("x", {"x: expected "});
+}
+
 // What is stored contiguously is as long as the file's header says.
 TEST_F(HostileFile, MayNotClaimToStoreMoreThanTheFileHolds) {
   const std::vector<float> values(1031);

@@ -170,12 +170,12 @@ class WholeRun(unittest.TestCase):
         return self.fedmpi("train", *words_of({"run.dir": self.folder / run, **(options or {})}), *words,
                            ranks=ranks, code=code, timeout=timeout)
 
-    def gone_in_time(self, started):
-        """Asserts that every rank is gone within 10 s, and the launcher too, but for a fault of its own: in Debian 12
+    def gone_in_time(self, started, seconds=10):
+        """Asserts that every rank is gone in that time, and the launcher too, but for a fault of its own: in Debian 12
         (Open MPI 4.1.4) mpirun sometimes locks itself up in its last clean-up. Then it is killed, and False returned."""
         begun = time.monotonic()
         while left := started.processes():
-            late = time.monotonic() - begun > 10
+            late = time.monotonic() - begun > seconds
             if late and {name for _, name in left.values()} == {pathlib.Path(LAUNCHER).name}:
                 started.kill()
                 return False

@@ -221,6 +221,7 @@ class Losing(support.WholeRun):
                                  **{**LARGE, "run.shared-memory": "off", "federation.deadline": 20})
                 self.wait_for(run, "checkpoint-000002.h5.partial")
                 self.hit(run, rank, signal.SIGSTOP)
+                self.gone_in_time(run, support.TIMEOUT)
                 ended = run.wait()
                 self.assertIn("fedmpi: MPI has not ended in time", ended.err)
                 self.assertIn("all 2 rounds done", ended.out)
