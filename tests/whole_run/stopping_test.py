@@ -74,7 +74,7 @@ class Stopping(support.WholeRun):
                 self.assert_goes_on_to_the_same_bits(f"run-{ranks}", 3 - ranks, **options)
 
     def test_by_the_clock_after_one_round_where_a_second_might_not_fit(self):
-        options = {**self.options, "client.batch": 1, "client.epochs": 500, "eval.every": 0}
+        options = {**self.options, "client.batch": 1, "client.epochs": 2000, "eval.every": 0}
         for ranks in (0, 3):
             with self.subTest(ranks=ranks):
                 one = self.train(f"one-{ranks}", {**options, "federation.rounds": 1}, ranks)
