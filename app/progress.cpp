@@ -52,7 +52,7 @@ void Progress::note(const std::string& text) { to_stderr(fmt::format("note: {}\n
 void Progress::round(const Row& row, const std::string& metric) {
   static const bool terminal = isatty(STDERR_FILENO) == 1;
   last_ = Clock::now();
-  ++rounds_;
+  if (row.round > 0) ++rounds_;
   const bool evaluated = !std::isnan(row.test_loss) || !std::isnan(row.client_mean);
   if (terminal && !evaluated && last_ - printed_ < std::chrono::seconds(5)) return;
   printed_ = last_;

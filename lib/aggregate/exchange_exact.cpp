@@ -1,7 +1,7 @@
 // The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next
 // is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum. Where there is but one
 // other node that sum is the node's own, and if this is of one update only rank 0 gets the update, which is half as
-// long, and encodes it itself.
+// long, where the aggregate will be, and encodes it itself.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -17,21 +17,13 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-// Coordinates that travel between nodes in one call. The first are few, since nothing travels while they are added up,
-// and each call takes as many as all before it.
-constexpr std::size_t kFirstBlock = std::size_t{1} << 13, kBlock = std::size_t{1} << 16;
-
-// The first n elements, after which the vector grows if it has to.
-template <class V>
-std::span<typename V::value_type> first_of(V& values, std::size_t n) {
-  if (values.size() < n) values.resize(n);
-  return std::span(values).first(n);
-}
+// Coordinates that travel between nodes in one call: few first, since nothing travels while they are added up, then as
+// many as all before them. Shorter blocks cost more, in calls and in ranks that wait for each other, than they hide.
+constexpr std::size_t kFirstBlock = std::size_t{1} << 17, kBlock = std::size_t{1} << 18;
 
 // What rank 0 hears from the one other node: two blocks, of which one is added up while the other one comes.
 struct Inbox {
   double weight = 0.0;  // of the node's only update, which comes; else a sum does
-  std::array<Vector, 2> updates;
   std::array<AlignedVector<std::int64_t>, 2> sums;
   std::array<MPI_Request, 2> coming{};
 };
@@ -150,8 +142,7 @@ class ExactExchange : public Exchange {
     std::size_t begin = 0, size = 0;  // of the block that is on its way
     bool last = false;
     in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      inbox_.coming[second] = inbox_.weight > 0 ? cluster_.expect(first_of(inbox_.updates[second], n))
-                                                : cluster_.expect(first_of(inbox_.sums[second], n));
+      inbox_.coming[second] = expect(first, n, second);
       if (first > 0) take_in_block(begin, size, !second, correction);
       begin = first, size = n, last = second;
     });
@@ -159,10 +150,19 @@ class ExactExchange : public Exchange {
     if (node_.only_update().weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
   }
 
+  // A block of what the other node has: of its only update or of its sum.
+  MPI_Request expect(std::size_t first, std::size_t n, bool second) {
+    if (inbox_.weight > 0) return cluster_.expect(result_.mine().subspan(first, n));
+    AlignedVector<std::int64_t>& sum = inbox_.sums[second];
+    if (sum.size() < n) sum.resize(n);
+    return cluster_.expect(std::span(sum).first(n));
+  }
+
   void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {
     const NodeSums::OnlyUpdate only = node_.only_update();
     const std::span<std::int64_t> sum = stage(second, size);
-    const bool adds = cluster_.members() > 1 && only.weight == 0;  // this node
+    alignas(kAlignment) std::array<std::int64_t, NodeSums::kTile> room;  // in the first cache; the stage may not be
+    const bool adds = cluster_.members() > 1 && only.weight == 0;        // this node
     if (adds) {
       add_up_block(begin, sum);
       cluster_.release();
@@ -170,17 +170,18 @@ class ExactExchange : public Exchange {
     cluster_.finish(inbox_.coming[second]);
     for (std::size_t first = 0; first < size; first += NodeSums::kTile) {
       const std::size_t n = std::min(NodeSums::kTile, size - first);
-      const std::span<std::int64_t> tile = sum.subspan(first, n);
+      const std::span<float> result = result_.mine().subspan(begin + first, n);
+      const std::span<std::int64_t> tile = adds ? sum.subspan(first, n) : std::span(room).first(n);
       secure::Encode how = adds ? secure::Encode::add : secure::Encode::set;
       const auto encode = [&](std::span<const float> update, double weight) {
         secure::encode(update, weight, node_.exponent(), tile, std::exchange(how, secure::Encode::add));
       };
       if (only.weight > 0) encode(only.values.subspan(begin + first, n), only.weight);
       if (inbox_.weight > 0)
-        encode(std::span(inbox_.updates[second]).subspan(first, n), inbox_.weight);
+        encode(result, inbox_.weight);
       else
         secure::add(std::span(inbox_.sums[second]).subspan(first, n), tile, how);
-      secure::decode(tile, correction, node_.exponent(), result_.mine().subspan(begin + first, n));
+      secure::decode(tile, correction, node_.exponent(), result);
     }
   }
 
