@@ -11,6 +11,7 @@ from measure import Machine, alternate, write_readme
 
 SIZES = [100, 10_000, 100_000, 1_000_000, 10_000_000]
 FLOAT, SUM = 4, 8  # bytes of a parameter: of weights and an update, and of a sum
+BLOCK = 2**18  # parameters, of a sum that one node sends on while the next are added up
 CORES = os.cpu_count()
 
 
@@ -69,15 +70,15 @@ class Model:
 
     def between(self, nodes, d, up, at_once):
         """The weights go down a binomial tree; another one adds up what the nodes but rank 0's have, `up` bytes a
-        parameter, and its root sends one block on to rank 0 while the next is added up. No more than `at_once` of the
-        messages, one for each node but rank 0's, can be under way together."""
+        parameter, and its root sends one block on to rank 0 while the next is added up, so that nothing hides the last.
+        No more than `at_once` of the messages, one for each node but rank 0's, can be under way together."""
         if nodes == 1:
             return 0.0
-
-        def tree(n):
-            return max(1, math.ceil(math.log2(n)), (nodes - 1) / at_once)
-
-        return tree(nodes) * self.message(FLOAT * d) + tree(nodes - 1) * self.message(up * d)
+        weights, sums = self.message(FLOAT * d), self.message(up * d)
+        last = sums if nodes == 2 else self.message(up * min(d, BLOCK))
+        crowd = (nodes - 1) / at_once
+        down = max(math.ceil(math.log2(nodes)), crowd) * weights
+        return down + max(math.ceil(math.log2(nodes - 1)) * sums + last, crowd * sums)
 
     def exchange(self, ranks, d, per_node, at_once=math.inf):
         """With cores enough."""

@@ -17,13 +17,13 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-// Coordinates that travel between nodes in one call: few first, since nothing travels while they are added up, then as
-// many as all before them. Shorter blocks cost more, in calls and in ranks that wait for each other, than they hide.
+// Coordinates that travel between nodes in one call: fewer at first, since nothing travels while they are added up.
+// Shorter blocks cost more, in calls and in ranks that wait for each other, than they hide.
 constexpr std::size_t kFirstBlock = std::size_t{1} << 17, kBlock = std::size_t{1} << 18;
 
-// What rank 0 hears from the one other node: two blocks, of which one is added up while the other one comes.
+// What rank 0 hears from the one other node, of which one block is added up while the next one comes.
 struct Inbox {
-  double weight = 0.0;  // of the node's only update, which comes; else a sum does
+  double weight = 0.0;  // of the node's only update, which comes to where the aggregate will be; else a sum does, here:
   std::array<AlignedVector<std::int64_t>, 2> sums;
   std::array<MPI_Request, 2> coming{};
 };

@@ -142,16 +142,15 @@ TEST(EveryExchange, DeliversWhatOnePlaceWouldCompute) {
   }
 }
 
-void expect_bits_of_a_serial_sum(const Kind& kind, const Cohort& cohort) {
+void expect_bits_of_a_serial_sum(const Kind& kind, const Cohort& cohort, std::span<const int> ranks_per_node) {
   std::vector<std::int64_t> sum(cohort.parameters);
   for (const std::size_t c : cohort.all())
     secure::encode(cohort.update(c), cohort.weight(c), kExponent, sum, secure::Encode::add);
   Vector expected(cohort.parameters);
   secure::decode(sum, 1.25, kExponent, expected);
-  const bool is_long = cohort.parameters > kCohort.parameters;  // takes its time: as a node, and without one
-  for (const int ranks_per_node : std::span(kRanksPerNode).first(is_long ? 2 : kRanksPerNode.size())) {
+  for (const int ranks : ranks_per_node) {
     for (const std::size_t threads : {1u, 4u}) {
-      Exchanging e(kind, cohort.parameters, ranks_per_node, threads);
+      Exchanging e(kind, cohort.parameters, ranks, threads);
       const Vector result = e.delivered(cohort, cohort.all(), 1.25, threads);
       EXPECT_TRUE(!e.comm.is_root() || result == expected) << kind.name << " by " << threads << " threads";
     }
@@ -163,7 +162,16 @@ TEST(ExactExchange, HasTheBitsOfASerialSum) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
       for (const Cohort& cohort : {kCohort, Cohort{9, 600'001, 1}, Cohort{9, 2'100'001, 4}})
-        expect_bits_of_a_serial_sum(kind, cohort);
+        expect_bits_of_a_serial_sum(kind, cohort, std::array{kOneNode, 1});
+}
+
+// What goes from node to node in blocks: the sums of all, or of one; of two nodes the only update, of either.
+TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
+  for (const Kind& kind : kinds())
+    if (kind.need == Need::exact_sum)
+      for (const Cohort& cohort :
+           {Cohort{9, 700'001}, Cohort{9, 700'001, 1}, Cohort{1, 700'001, 1}, Cohort{1, 700'001, 4}})
+        expect_bits_of_a_serial_sum(kind, cohort, std::array{1, 2, 3});
 }
 
 // On a node that has one update only, nobody adds up; a member that finds out late must not find the next round's.

@@ -165,7 +165,7 @@ class Logs(batch.Jobs):
         self.assertNotRegex(log, r"[^\n\x20-\x7e]")
         self.assertNotRegex(log, r"(?m)^(srun|slurmstepd|bash|sh|tail)")
         self.assertRegex(log, r"(?m)^[\d.]+ s in rounds: training [\d.]+, evaluation")
-        self.assertRegex(log, r"(?m)^[\d.]+ s in this job: [\d.]+ before its first round, [\d.]+ in 21 rounds")
+        self.assertRegex(log, r"(?m)^[\d.]+ s in this job: [\d.]+ before its first round, [\d.]+ in 20 rounds")
 
 
 if __name__ == "__main__":
