@@ -201,13 +201,14 @@ void raw(benchmark::State& state, mpi::Communicator& comm) {
       });
 }
 
-// The same where rank 0 gets to see nothing but the sum, as it does of ours: the participants reduce to the first of
-// them, which sends the sum on. On 2 ranks it is the one update.
-template <class T>
-void raw_by_participant(benchmark::State& state, mpi::Communicator& comm) {
+// MPI where rank 0 gets to see nothing but the sum, as it does of ours: the participants reduce to the first of them,
+// which sends the sum on. On 2 ranks it is the one update. Each has values of type T to add, all alike, or what
+// make(update, values) makes of its update; rank 0 gets the sum, and get(sum, value) returns whether it is right.
+template <class T, class Make, class Get>
+void by_participant(benchmark::State& state, mpi::Communicator& comm, Make make, Get get) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  Vector weights(d);
-  AlignedVector<T> update(d), result(comm.rank() < 2 ? d : 0);
+  Vector weights(d), update(d);
+  AlignedVector<T> values(d), sum(comm.rank() < 2 ? d : 0);
   const int n = static_cast<int>(d);
   MPI_Comm participants = MPI_COMM_NULL;
   MPI_Comm_split(MPI_COMM_WORLD, comm.is_root() ? MPI_UNDEFINED : 0, comm.rank(), &participants);
@@ -215,22 +216,59 @@ void raw_by_participant(benchmark::State& state, mpi::Communicator& comm) {
       state, comm,
       [&](float value) {
         if (comm.is_root()) std::fill(weights.begin(), weights.end(), value);
-        std::fill(update.begin(), update.end(), static_cast<T>(value));
+        std::fill(values.begin(), values.end(), static_cast<T>(value));
+        std::fill(update.begin(), update.end(), value);
       },
       [&](float value) {
-        bool right = true;
         MPI_Bcast(weights.data(), n, MPI_FLOAT, 0, MPI_COMM_WORLD);
         if (comm.is_root()) {
-          MPI_Recv(result.data(), n, mpi::type_of<T>(), 1, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-          return read<T>(result, value * static_cast<double>(comm.size() - 1));
+          MPI_Recv(sum.data(), n, mpi::type_of<T>(), 1, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+          return get(std::span(sum), value);
         }
-        right = read<float>(weights, value);
-        if (comm.size() > 2) MPI_Reduce(update.data(), result.data(), n, mpi::type_of<T>(), MPI_SUM, 0, participants);
+        const bool right = read<float>(weights, value);
+        make(std::span<const float>(update), std::span(values));
+        if (comm.size() > 2) MPI_Reduce(values.data(), sum.data(), n, mpi::type_of<T>(), MPI_SUM, 0, participants);
         if (comm.rank() == 1)
-          MPI_Send(comm.size() > 2 ? result.data() : update.data(), n, mpi::type_of<T>(), 0, 0, MPI_COMM_WORLD);
+          MPI_Send(comm.size() > 2 ? sum.data() : values.data(), n, mpi::type_of<T>(), 0, 0, MPI_COMM_WORLD);
         return right;
       });
   if (participants != MPI_COMM_NULL) MPI_Comm_free(&participants);
+}
+
+template <class T>
+void raw_by_participant(benchmark::State& state, mpi::Communicator& comm) {
+  by_participant<T>(
+      state, comm, [](std::span<const float>, std::span<T>) {},
+      [&](std::span<T> sum, float value) { return read<T>(sum, value * (comm.size() - 1.0)); });
+}
+
+// The same and what makes the sum exact, one after the other.
+void exact_by_participant(benchmark::State& state, mpi::Communicator& comm) {
+  using secure::kFirstExponent, secure::Encode;
+  if (comm.size() == 2) {
+    constexpr std::size_t kPiece = 1024;  // stays in the first cache
+    std::vector<std::int64_t> piece(kPiece);
+    return by_participant<float>(
+        state, comm, [](std::span<const float>, std::span<float>) {},
+        [&](std::span<float> update, float value) {
+          for (std::size_t first = 0; first < update.size(); first += kPiece) {
+            const std::span<float> part = update.subspan(first, std::min(kPiece, update.size() - first));
+            secure::encode(part, 1.0, kFirstExponent, std::span(piece).first(part.size()), Encode::set);
+            secure::decode(std::span(piece).first(part.size()), 1.0, kFirstExponent, part);
+          }
+          return read<float>(update, value);
+        });
+  }
+  Vector mean(comm.is_root() ? static_cast<std::size_t>(state.range(0)) : 0);
+  by_participant<std::int64_t>(
+      state, comm,
+      [&](std::span<const float> update, std::span<std::int64_t> values) {
+        secure::encode(update, 1.0 / (comm.size() - 1.0), kFirstExponent, values, Encode::set);
+      },
+      [&](std::span<std::int64_t> sum, float value) {
+        secure::decode(sum, 1.0, kFirstExponent, mean);
+        return read<float>(mean, value);
+      });
 }
 
 }  // namespace
@@ -261,6 +299,7 @@ int main(int argc, char** argv) {
       add("handover", handover);
       add("shared_additions", shared_additions);
       add("raw_by_participant", comm.size() == 2 ? raw_by_participant<float> : raw_by_participant<std::int64_t>);
+      add("exact_by_participant", exact_by_participant);
     }
   }
   if (!comm.is_root()) {  // the file that --benchmark_out names is rank 0's
