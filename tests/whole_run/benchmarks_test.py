@@ -30,7 +30,7 @@ class Benchmarks(support.WholeRun):
             self.assertEqual([b for b in found if b.get("error_occurred")], [])
             self.assertEqual({b["name"].split("/")[0] for b in found},
                              {"ours", "ours_by_mpi", "ours_float", "raw", "raw_same_bytes", "handover",
-                              "shared_additions", "raw_by_participant"})
+                              "shared_additions", "raw_by_participant", "exact_by_participant"})
 
 
 if __name__ == "__main__":
