@@ -183,7 +183,7 @@ def evaluation(machine):
         share = 1 - never["seconds"] / every["seconds"]
         figures.append(Figure("12", f"evaluation on 10,000 images, every round of the 2NN with 10 clients, {ranks} ranks: "
                               f"{whose}", f"≤ {goal:.0%} of the run" if goal else "",
-                              f"{share:.1%} (a round takes {1e3 * every['seconds']:.1f} ms, without evaluation "
+                              f"{share:z.1%} (a round takes {1e3 * every['seconds']:.1f} ms, without evaluation "
                               f"{1e3 * never['seconds']:.1f})", share <= goal if goal else None))
     return figures
 

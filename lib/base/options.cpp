@@ -16,7 +16,8 @@ T parse(const std::string& name, const std::string& text, const char* expected) 
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size())
-    fail(ExitCode::usage, "{}: expected {}, found '{}'", name, expected, text);
+    fail(ExitCode::usage, "{}: expected {}, found '{}'{}", name, expected, text,
+         error == std::errc::result_out_of_range ? ", which 64 bits cannot hold" : "");
   return value;
 }
 

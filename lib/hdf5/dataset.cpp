@@ -159,7 +159,7 @@ void Dataset::read_rows(hid_t memory_type, std::size_t first, std::size_t count,
     const Selection s = select_rows(id(), shape_, first, count);
     std::memset(out, 0, elements * H5Tget_size(memory_type));  // of a chunk that is not there nothing is read
     if (H5Dread(id(), memory_type, s.memory.get(), s.file.get(), H5P_DEFAULT, out) < 0)
-      refuse("readable data", fmt::format("a damaged block in rows {} to {}", first, first + count - 1));
+      refuse("readable data", fmt::format("a damaged block among those of rows {} to {}", first, first + count - 1));
   }
   refuse_lost_chunks(first, count, out, row_size() * H5Tget_size(memory_type));
 }

@@ -170,7 +170,7 @@ TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
       for (const Cohort& cohort :
-           {Cohort{9, 700'001}, Cohort{9, 700'001, 1}, Cohort{1, 700'001, 1}, Cohort{1, 700'001, 4}})
+           {kCohort, Cohort{9, 700'001}, Cohort{9, 700'001, 1}, Cohort{1, 700'001, 1}, Cohort{1, 700'001, 4}})
         expect_bits_of_a_serial_sum(kind, cohort, std::array{1, 2, 3});
 }
 

@@ -133,7 +133,8 @@ TEST_F(RawRows, AreRefusedInTheLibrarysWordsWhenDamaged) {
     const File file = File::open(path_);
     const auto row = static_cast<std::size_t>(n / 3);
     EXPECT_FALSE(raw(row, 1));
-    expect_error(ExitCode::bad_data, {path_ + ": x: expected readable data, found a damaged block in rows 0 to 2099"},
+    expect_error(ExitCode::bad_data,
+                 {path_ + ": x: expected readable data, found a damaged block among those of rows 0 to 2099"},
                  [&] { file.dataset("x").read_all<std::int32_t>(); });
     expect_error(ExitCode::bad_data, {"damaged block"}, [&] {
       std::vector<std::int32_t> some(3);

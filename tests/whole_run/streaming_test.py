@@ -78,7 +78,8 @@ class Streaming(support.WholeRun):
             for ranks in 0, 3:
                 ended = self.train(f"run-{memory}-{ranks}", {"data.shards": path, "data.memory": memory, **OPTIONS}, ranks,
                                    code=BAD_DATA)
-                self.assertIn(f"{path}: /features: expected readable data, found a damaged block in rows", ended.err)
+                self.assertIn(f"{path}: /features: expected readable data, found a damaged block among those of rows",
+                              ended.err)
 
     def test_a_change_during_the_run_ends_it(self):
         for ranks in 0, 3:

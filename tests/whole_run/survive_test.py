@@ -15,7 +15,9 @@ import h5py
 import numpy
 import support
 
-OPTIONS = {"federation.rounds": 500, "client.epochs": 3, "federation.seed": 5, "eval.every": 0, "run.checkpoint-every": 100}
+# Rounds enough that a rank is hit in time where a test hardly gets a turn.
+OPTIONS = {"federation.rounds": int(2000 / support.SLOWER), "client.epochs": 3, "federation.seed": 5, "eval.every": 0,
+           "run.checkpoint-every": 100}
 SURVIVE = {"federation.survive": "on", "federation.deadline": 2}
 # Of 6 million parameters, so that saving it takes a while.
 LARGE = {"federation.rounds": 2, "federation.cohort": 3, "client.steps": 1, "client.lr": 0.01,
@@ -77,9 +79,9 @@ class Losing(support.WholeRun):
         self.assertEqual(json.loads(self.fedmpi("inspect", file, "--json").out)["events"], events)
         return events
 
-    def survivor(self, signals, rounds=500, **more):
+    def survivor(self, signals, **more):
         """A run of 6 participants in which ranks are hit, one after the other; it must end in good order."""
-        run = self.start(7, recovering(), **{**SURVIVE, "federation.rounds": rounds, **more})
+        run = self.start(7, recovering(), **{**SURVIVE, **more})
         at = 3
         for rank, number in signals:
             self.wait_for_round(run, at)
@@ -87,6 +89,7 @@ class Losing(support.WholeRun):
             at = len(self.rows()) + 5
         ended = run.wait(2 * support.TIMEOUT)
         self.assertEqual(ended.code, support.DONE, str(ended))
+        rounds = OPTIONS["federation.rounds"]
         self.assertIn(f"all {rounds} rounds done", ended.out)
         rows = self.rows()
         self.assertEqual([int(r["round"]) for r in rows], list(range(rounds + 1)))
@@ -96,8 +99,7 @@ class Losing(support.WholeRun):
         return ended, rows
 
     def test_two_of_six_die(self):
-        # Rounds enough that the second is hit in time where this test hardly gets a turn.
-        _, rows = self.survivor([(3, signal.SIGKILL), (5, signal.SIGKILL)], rounds=2000)
+        _, rows = self.survivor([(3, signal.SIGKILL), (5, signal.SIGKILL)])
         self.assertEqual((int(rows[-1]["clients"]), int(rows[-1]["lost"])), (18, 0))  # taken over by the others
         self.assertIn("the other participants have taken over its clients", self.events())
 
@@ -169,18 +171,13 @@ class Losing(support.WholeRun):
                 self.assertRegex(ended.err, f"fedmpi: rank [0-9]: lost the connection to rank {rank} on ")
 
     def test_a_rank_that_is_missing_from_the_start(self):
-        """It is stopped or killed as soon as it is seen: nobody waits for it longer than FEDMPI_START_SECONDS."""
-        for rank, number, launcher in ((0, signal.SIGSTOP, []), (2, signal.SIGSTOP, []),
-                                       (1, signal.SIGKILL, recovering())):
+        """It is stopped or killed before it is the program: nobody waits for it longer than FEDMPI_START_SECONDS."""
+        for rank, number, launcher in ((0, "STOP", []), (2, "STOP", []), (1, "KILL", recovering())):
             with self.subTest(rank=rank):
                 (self.folder / "code").unlink(missing_ok=True)
-                words = support.words_of({"data.shards": self.shards, "run.dir": self.csv.parent})
-                run = support.Started("train", *words, ranks=3, launcher=launcher,
-                                      wrapper=["env", f"FEDMPI_START_SECONDS={3 * int(support.SLOWER)}",
-                                               f"FEDMPI_EXIT_FILE={self.folder / 'code'}"])
-                while len(ranks := run.ranks()) < 3:
-                    self.assertIsNone(run.process.poll(), "it ended too early")
-                os.kill(ranks[rank], number)
+                missing = f'[ "$OMPI_COMM_WORLD_RANK" != {rank} ] || kill -{number} $$; exec "$@"'
+                run = self.start(3, launcher, ["env", f"FEDMPI_START_SECONDS={3 * int(support.SLOWER)}",
+                                               f"FEDMPI_EXIT_FILE={self.folder / 'code'}", "sh", "-c", missing, "sh"])
                 ended = run.wait()
                 if not launcher:  # which would pass on no exit code
                     self.assertNotEqual(ended.code, support.DONE)

@@ -52,6 +52,7 @@ class Usage(support.WholeRun):
             "too large": (["--federation.rounds", "9" * 30], "federation.rounds"),
             "negative": (["--federation.rounds", "-1"], "federation.rounds", "-1"),
             "negative seed": (["--federation.seed", "-1"], "federation.seed"),
+            "seed of 65 bits": (["--federation.seed", str(2**64)], "which 64 bits cannot hold"),
             "a fraction above one": (["--federation.fraction", "1.5"], "federation.fraction", "1.5"),
             "no threads": (["--federation.threads", "0"], "federation.threads"),
             "a switch": (["--data.skip-bad", "maybe"], "data.skip-bad", "maybe"),
