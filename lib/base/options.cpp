@@ -15,9 +15,10 @@ template <class T>
 T parse(const std::string& name, const std::string& text, const char* expected) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size())
+  const bool whole = end == text.data() + text.size();
+  if (error != std::errc{} || !whole)
     fail(ExitCode::usage, "{}: expected {}, found '{}'{}", name, expected, text,
-         error == std::errc::result_out_of_range ? ", which 64 bits cannot hold" : "");
+         whole && error == std::errc::result_out_of_range ? ", which is out of range" : "");
   return value;
 }
 

@@ -26,15 +26,18 @@ TEST(Option, ReadsEachKindOfValue) {
 }
 
 TEST(Option, RefusesWhatIsNotOne) {
-  const auto refuses = [](auto value, const std::vector<std::string>& texts) {
+  const auto refuses = [](auto value, const std::vector<std::string>& texts, const std::string& after = "") {
     for (const std::string& text : texts)
-      test::expect_error(ExitCode::usage, {"section.key", "'" + text + "'"}, [&] {
+      test::expect_error(ExitCode::usage, {"section.key", "'" + text + "'" + after}, [&] {
         Option{"section.key", &value, ""}.set(text);
       });
   };
-  refuses(std::int64_t{}, {"", "x", "1x", " 1", "1.5", "9223372036854775808"});
-  refuses(std::uint64_t{}, {"", "-1", "0x10", "18446744073709551616"});
-  refuses(double{}, {"", "fast", "0.1.2", "0,1", "1e999"});
+  refuses(std::int64_t{}, {"", "x", "1x", " 1", "1.5", "9223372036854775808x"});
+  refuses(std::uint64_t{}, {"", "-1", "0x10"});
+  refuses(double{}, {"", "fast", "0.1.2", "0,1"});
+  refuses(std::int64_t{}, {"9223372036854775808", "-9223372036854775809"}, ", which is out of range");
+  refuses(std::uint64_t{}, {"18446744073709551616"}, ", which is out of range");
+  refuses(double{}, {"1e999"}, ", which is out of range");
   refuses(bool{}, {"", "maybe", "ON"});
   test::expect_error(ExitCode::usage, {"section.key", "'x'"}, [] { parsed<std::vector<std::size_t>>("200,x"); });
 }
