@@ -43,15 +43,6 @@ hdf5::Handle row_type(const std::string& metric) {
   return type;
 }
 
-// A file shows a tensor row by row, a parameter vector holds it column by column. Calls each(first row, rows) for
-// blocks of rows, so that there is no second copy of a large tensor.
-template <class Each>
-void in_blocks(const ConstMatrixView& tensor, Each each) {
-  constexpr Eigen::Index kElements = 1 << 20;
-  const Eigen::Index step = std::max<Eigen::Index>(1, kElements / tensor.cols());
-  for (Eigen::Index i = 0; i < tensor.rows(); i += step) each(i, std::min(step, tensor.rows() - i));
-}
-
 using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 std::span<const float> elements(const RowMajor& block) {
@@ -60,34 +51,45 @@ std::span<const float> elements(const RowMajor& block) {
 
 ConstMatrixView column(const Vector& values) { return {values.data(), static_cast<Eigen::Index>(values.size()), 1}; }
 
-void write_tensor(const ConstMatrixView& tensor, hdf5::Dataset dataset) {
-  in_blocks(tensor, [&](Eigen::Index first, Eigen::Index rows) {
-    const RowMajor block = tensor.middleRows(first, rows);
-    dataset.write(static_cast<std::size_t>(first), static_cast<std::size_t>(rows), elements(block));
-  });
+// A file shows a tensor row by row, a parameter vector holds it column by column. Calls each(first row, rows, block)
+// for blocks of the dataset's rows, so that there is no second copy of a large tensor; `block` are the rows of the
+// tensor's view, of which a row of more than two dimensions has several.
+template <class Each>
+void in_blocks(const ConstMatrixView& tensor, std::size_t rows, Each each) {
+  constexpr Eigen::Index kElements = 1 << 20;
+  const Eigen::Index of_row = rows == 0 ? 0 : tensor.rows() / static_cast<Eigen::Index>(rows);
+  const Eigen::Index step = std::max<Eigen::Index>(1, kElements / std::max<Eigen::Index>(1, of_row * tensor.cols()));
+  for (Eigen::Index i = 0; i < static_cast<Eigen::Index>(rows); i += step) {
+    const Eigen::Index n = std::min(step, static_cast<Eigen::Index>(rows) - i);
+    each(static_cast<std::size_t>(i), static_cast<std::size_t>(n), tensor.middleRows(i * of_row, n * of_row));
+  }
 }
 
-// Calls each(first row, block) for the blocks of a tensor in a file.
-template <class Each>
-void read_blocks(const hdf5::Dataset& dataset, const ConstMatrixView& shape, Each each) {
-  in_blocks(shape, [&](Eigen::Index first, Eigen::Index rows) {
-    RowMajor block(rows, shape.cols());
-    dataset.read(static_cast<std::size_t>(first), static_cast<std::size_t>(rows),
-                 std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
-    each(first, block);
+void write_tensor(const ConstMatrixView& tensor, hdf5::Dataset dataset) {
+  in_blocks(tensor, dataset.rows(), [&](std::size_t first, std::size_t rows, const auto& view) {
+    const RowMajor block = view;
+    dataset.write(first, rows, elements(block));
   });
 }
 
 void read_tensor(const hdf5::Dataset& dataset, MatrixView tensor) {
-  read_blocks(dataset, {tensor.data(), tensor.rows(), tensor.cols()},
-              [&](Eigen::Index first, const RowMajor& block) { tensor.middleRows(first, block.rows()) = block; });
+  RowMajor block;
+  in_blocks({tensor.data(), tensor.rows(), tensor.cols()}, dataset.rows(),
+            [&](std::size_t first, std::size_t rows, const auto& view) {
+              block.resize(view.rows(), view.cols());
+              dataset.read(first, rows, std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
+              tensor.middleRows(view.startRow(), view.rows()) = block;
+            });
 }
 
 // Whether the bits are the same.
 bool holds(const hdf5::Dataset& dataset, const ConstMatrixView& tensor) {
   bool same = true;
-  read_blocks(dataset, tensor, [&](Eigen::Index first, const RowMajor& block) {
-    const RowMajor expected = tensor.middleRows(first, block.rows());
+  RowMajor block;
+  in_blocks(tensor, dataset.rows(), [&](std::size_t first, std::size_t rows, const auto& view) {
+    const RowMajor expected = view;
+    block.resize(view.rows(), view.cols());
+    dataset.read(first, rows, std::span<float>(block.data(), static_cast<std::size_t>(block.size())));
     same = same && std::memcmp(block.data(), expected.data(), elements(block).size_bytes()) == 0;
   });
   return same;
@@ -141,7 +143,7 @@ std::vector<hdf5::Dataset> read_layout(const hdf5::File& file, Layout& layout) {
     if (slash >= end) file.refuse("/model", "layer/tensor names", order);
     const std::string layer = order.substr(begin, slash - begin), name = order.substr(slash + 1, end - slash - 1);
     const hdf5::Dataset& dataset = datasets.emplace_back(file.dataset("/model/" + layer + "/" + name));
-    if (dataset.shape().empty() || dataset.shape().size() > 2) dataset.refuse("one or two dimensions", "others");
+    if (dataset.shape().empty()) dataset.refuse("one dimension or more", "none");
     layout.add(layer, name, dataset.shape());
     begin = end + 1;
   }

@@ -31,7 +31,7 @@ Mlp::Mlp(std::vector<std::size_t> widths, const kernels::Activation& activation,
     : Model(l2), widths_(std::move(widths)), activation_(activation), loss_(loss) {
   for (std::size_t l = 0; l < layers(); ++l) {
     const std::string name = fmt::format("dense_{}", l + 1);
-    layout_.add(name, "kernel", {widths_[l], widths_[l + 1]});
+    layout_.add(name, "kernel", {widths_[l], widths_[l + 1]}, {.penalised = true});
     layout_.add(name, "bias", {widths_[l + 1]});
   }
 }

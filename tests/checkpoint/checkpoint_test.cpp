@@ -246,7 +246,7 @@ TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
 
 TEST_F(CheckpointFile, RefusesTensorsOfOtherShapes) {
   const std::array<hsize_t, 3> cube = {1, 2, 1};
-  for (const int dimensions : {0, 3}) {
+  for (const auto& [dimensions, found] : {std::pair(0, "one dimension or more"), std::pair(3, "the digest")}) {
     fs::remove(path_);
     write(example(), path_);
     {
@@ -260,7 +260,7 @@ TEST_F(CheckpointFile, RefusesTensorsOfOtherShapes) {
       const std::array<float, 2> values = {1, 2};
       ASSERT_GE(H5Dwrite(bias.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
     }
-    expect_error(ExitCode::bad_data, {path_, "/model/dense_1/bias", "one or two dimensions"}, [&] { read(path_); });
+    expect_error(ExitCode::bad_data, {path_, found}, [&] { read(path_); });
   }
 }
 

@@ -51,7 +51,7 @@ class Rows final : public Source {
 
 constexpr std::size_t kPlenty = std::size_t{1} << 30;
 
-Schema image_schema() { return {Task::classification, 3, 1, {2, 2}, FeatureType::uint8, 0.5F, -1.0F}; }
+Schema image_schema() { return {Task::classification, 3, 1, {2, 2}, FeatureType::uint8, 0.5F, -1.0F, {}, {}}; }
 
 void write(Source& source, const Schema& schema, const std::vector<std::uint32_t>& client,
            const std::vector<ShardFile>& files, std::size_t memory = kPlenty) {
@@ -88,7 +88,7 @@ TEST(ShardWriter, WritesTheFormatOfTheReadme) {
 
 TEST(ShardWriter, WritesTargetsInTwoDimensions) {
   const TemporaryDirectory dir;
-  const Schema schema{Task::regression, 0, 2, {3}, FeatureType::float32, 1.0F, 0.0F};
+  const Schema schema{Task::regression, 0, 2, {3}, FeatureType::float32, 1.0F, 0.0F, {}, {}};
   Rows source(2, schema);
   write(source, schema, {0, 0}, {{dir / "shard.h5", {"a"}}});
   const hdf5::File file = hdf5::File::open(dir / "shard.h5");
