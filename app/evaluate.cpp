@@ -81,8 +81,9 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   mpi::Cluster cluster(comm, true);
   federation::Evaluator evaluator(*model, roster, pool, true);
   evaluator.measure(saved.parameters);
-  const federation::ClientScore score = evaluator.merged(comm, cluster).clients;
+  const std::optional<federation::ClientScore> measured = evaluator.merged(comm, cluster).clients;
   if (!comm.is_root()) return 0;
+  const federation::ClientScore& score = *measured;
   const std::string metric = checkpoint::metric_name(saved.schema.task);
   fmt::print(
       "checkpoint   {} (round {})\ndata         {}: {} clients, {} examples\nloss         {:.6f}\n{:<12} "

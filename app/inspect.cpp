@@ -73,7 +73,8 @@ ordered_json describe_checkpoint(const std::string& path) {
       square += double{c.parameters[i]} * double{c.parameters[i]};
     j["model"][t.layer + "/" + t.name] = {{"shape", t.shape}, {"norm", std::sqrt(square)}};
   }
-  for (const auto& [name, values] : c.server) j["server"][name] = values.size();
+  for (const auto& [name, values] : c.states) j["states"][name] = values.size();
+  if (c.client_states.clients > 0) j["clients_that_keep_something"] = c.client_states.clients;
   const checkpoint::Row& last = c.history.back();
   const std::string metric = checkpoint::metric_name(c.schema.task);
   const auto number = [](double x) -> ordered_json {  // JSON knows no infinity

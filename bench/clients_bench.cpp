@@ -28,7 +28,12 @@ using namespace fedmpi;
 constexpr std::int64_t kCohort = 100;
 
 data::Schema schema() {
-  return {.classes = 2, .feature_shape = {8}, .type = data::FeatureType::uint8, .scale = 1.0F / 255};
+  data::Schema schema;
+  schema.classes = 2;
+  schema.feature_shape = {8};
+  schema.type = data::FeatureType::uint8;
+  schema.scale = 1.0F / 255;
+  return schema;
 }
 
 class Pixels : public data::Source {
@@ -101,7 +106,8 @@ struct Participant {
     const auto start = std::chrono::steady_clock::now();
     roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
-    round = std::make_unique<federation::Round>(comm, cluster, config, roster, *model, pool);
+    algorithm = client::make(*model, config.client);
+    round = std::make_unique<federation::Round>(comm, cluster, config, roster, *model, *algorithm, states, pool);
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);
@@ -114,6 +120,8 @@ struct Participant {
   std::unique_ptr<model::Model> model;
   ThreadPool pool{1};
   mpi::Cluster cluster;
+  std::unique_ptr<client::Algorithm> algorithm;
+  client::States states{Layout()};
   std::unique_ptr<federation::Round> round;
   Vector parameters;
   std::uint64_t number = 0;                          // of the last round: no two have the same cohort
@@ -131,9 +139,9 @@ void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::s
   Participant& p = *participant;
   const double held_before = held();
   for (auto _ : state) {
-    const federation::RoundPlan plan = p.round->plan(++p.number, 42);
-    p.round->train(plan, p.parameters);
-    benchmark::DoNotOptimize(p.round->deliver().data());
+    const federation::RoundPlan plan = p.round->plan(++p.number, secure::first_scale(p.round->message()));
+    p.round->train(plan, {p.parameters, {}}, false);
+    benchmark::DoNotOptimize(p.round->deliver().update.data());
   }
   state.counters["growth_bytes"] = held() - held_before;
   state.counters["bytes_per_client"] = p.overhead;

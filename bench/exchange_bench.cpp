@@ -84,8 +84,10 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
   mpi::Cluster cluster(comm, shared_memory);
   const std::int64_t updates = asked_for("FEDMPI_BENCH_UPDATES", 1);
   const double weight = 1.0 / static_cast<double>(updates * std::max(1, comm.size() - 1));
+  Layout message;
+  message.add("", "update", {d});
   const auto exchange =
-      aggregate::make_exchange(aggregate::kind({.kind = kind}), d, {comm, cluster, trains(comm) ? 1u : 0u});
+      aggregate::make_exchange(aggregate::kind({.kind = kind}), message, {comm, cluster, trains(comm) ? 1u : 0u});
   const mpi::Shared<float> weights(cluster, cluster.leads() ? d : 0);
   std::uint64_t order = 0;
   timed(
@@ -93,10 +95,10 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
       [&](float value) {
         if (comm.is_root()) std::fill_n(weights.mine().begin(), d, value);
         exchange->begin(1);
-        exchange->set_exponent(secure::kFirstExponent);
+        exchange->set_scale(secure::first_scale(message));
         if (!trains(comm)) return;
         std::fill_n(exchange->room(0).begin(), d, value);
-        exchange->take(0, weight, value);
+        exchange->take(0, weight, {value});
       },
       [&](float value) {
         bool right = true;
@@ -104,7 +106,7 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
         if (trains(comm)) right = read<float>(weights.of(0), value);
         for (std::int64_t u = 1; trains(comm) && u < updates; ++u) {
           exchange->room(0);  // the last update gives way to the next, which is the same
-          exchange->take(0, weight, value);
+          exchange->take(0, weight, {value});
         }
         cluster.arrive();  // as a round waits for the last, so that nobody adds up what is not there
         cluster.release();

@@ -79,15 +79,16 @@ struct Setting {
 void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, std::int64_t batch) {
   Setting s(comm, work, batch);
   const auto algorithm = client::make(*s.model, s.config.client);
-  client::Worker worker(*s.model, s.roster.schema, s.config.client, s.roster.mine.largest_client());
+  client::HostLocal local(*s.model, s.roster.schema, s.roster.mine.largest_client());
   Vector update(s.parameters.size());
-  worker.parameters = update;
   data::ClientId id = 0;
   for (auto _ : state) {
     const data::ClientId next = (id + 17) % s.roster.clients;  // not the next in memory
-    worker.batch.to_prefetch = s.roster.mine.client(next).to_prefetch();
-    double loss = algorithm->train({s.roster.mine.client(id), s.parameters, 1, 1}, worker);
-    benchmark::DoNotOptimize(loss);
+    const data::ClientExamples after = s.roster.mine.client(next);
+    local.prefetch_next(&after);
+    client::Trained trained = algorithm->train(
+        {.examples = s.roster.mine.client(id), .global = s.parameters, .seed = 1}, local, {{update, {}}, {}});
+    benchmark::DoNotOptimize(trained);
     id = next;
   }
   s.count(state, 1);
@@ -97,13 +98,15 @@ void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& w
   Setting s(comm, work, batch);
   ThreadPool pool(1);
   mpi::Cluster cluster(comm, true);
-  federation::Round round(comm, cluster, s.config, s.roster, *s.model, pool);
+  const auto algorithm = client::make(*s.model, s.config.client);
+  client::States states(algorithm->kept());
+  federation::Round round(comm, cluster, s.config, s.roster, *s.model, *algorithm, states, pool);
   std::uint64_t number = 0;
-  int exponent = 42;
+  secure::Scale scale = secure::first_scale(round.message());
   for (auto _ : state) {
-    round.train(round.plan(++number, exponent), s.parameters);
-    const std::span<const float> update = round.deliver();
-    exponent = round.next_exponent();
+    round.train(round.plan(++number, scale), {s.parameters, {}}, false);
+    const std::span<const float> update = round.deliver().update;
+    scale = round.next_scale();
     for (std::size_t j = 0; j < update.size(); ++j) s.parameters[j] += update[j];
   }
   s.count(state, work.cohort);

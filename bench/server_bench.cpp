@@ -56,12 +56,12 @@ checkpoint::Checkpoint make_checkpoint(std::size_t d) {
 
 void save(benchmark::State& state, const std::string& path) {
   const checkpoint::Checkpoint c = make_checkpoint(static_cast<std::size_t>(state.range(0)));
-  for (auto _ : state) checkpoint::write(c, path);
+  for (auto _ : state) checkpoint::write(checkpoint::snapshot_of(c), path);
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
 void restore(benchmark::State& state, const std::string& path) {
-  checkpoint::write(make_checkpoint(static_cast<std::size_t>(state.range(0))), path);
+  checkpoint::write(checkpoint::snapshot_of(make_checkpoint(static_cast<std::size_t>(state.range(0)))), path);
   for (auto _ : state) benchmark::DoNotOptimize(checkpoint::read(path).parameters.data());
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }

@@ -21,6 +21,8 @@ std::span<const Kind> kinds() { return kKinds; }
 const Kind& kind(const Options& options) {
   if (options.weights != "examples" && options.weights != "equal")
     fail(ExitCode::usage, "aggregate.weights: '{}' is not known; known are examples, equal", options.weights);
+  if (options.denominator != "cohort" && options.denominator != "expected")
+    fail(ExitCode::usage, "aggregate.denominator: '{}' is not known; known are cohort, expected", options.denominator);
   return find_by_name(kKinds, options.kind, "aggregate.kind");
 }
 

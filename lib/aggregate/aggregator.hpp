@@ -11,7 +11,8 @@ namespace fedmpi::aggregate {
 
 struct Options {
   std::string kind = "mean";
-  std::string weights = "examples";  // examples: in proportion to the client's examples; equal
+  std::string weights = "examples";    // examples: in proportion to the client's examples; equal
+  std::string denominator = "cohort";  // of the mean: the weight of those who came, or expected: of a cohort on average
 };
 
 // What rank 0 gets to see.

@@ -1,7 +1,5 @@
 // The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next
-// is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum. Where there is but one
-// other node that sum is the node's own, and if this is of one update only rank 0 gets the update, which is half as
-// long, where the aggregate will be, and encodes it itself.
+// is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -17,68 +15,60 @@ namespace fedmpi::aggregate {
 
 namespace {
 
-// Coordinates that travel between nodes in one call: fewer at first, since nothing travels while they are added up.
+// Numbers that travel between nodes in one call: fewer at first, since nothing travels while they are added up.
 // Shorter blocks cost more, in calls and in ranks that wait for each other, than they hide.
 constexpr std::size_t kFirstBlock = std::size_t{1} << 17, kBlock = std::size_t{1} << 18;
 
-// What rank 0 hears from the one other node, of which one block is added up while the next one comes.
-struct Inbox {
-  double weight = 0.0;  // of the node's only update, which comes to where the aggregate will be; else a sum does, here:
-  std::array<AlignedVector<std::int64_t>, 2> sums;
-  std::array<MPI_Request, 2> coming{};
-};
-
 class ExactExchange : public Exchange {
  public:
-  ExactExchange(std::size_t parameters, const Place& place)
-      : parameters_(parameters),
-        cluster_(place.cluster),
-        node_(parameters, cluster_, place.threads),
-        result_(cluster_, cluster_.is_root() ? parameters : 0),
-        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kBlock, parameters) : 0) {}
+  ExactExchange(const Layout& message, const Place& place)
+      : cluster_(place.cluster),
+        node_(message, cluster_, place.threads),
+        result_(cluster_, cluster_.is_root() ? message.size() : 0),
+        stages_(cluster_, cluster_.nodes() > 1 && cluster_.leads() ? 2 * std::min(kBlock, numbers()) : 0) {}
 
   void begin(std::size_t) override { node_.begin(); }
   std::span<float> room(std::size_t thread) override { return node_.room(thread); }
-  void take(std::size_t thread, double weight, float largest) override { node_.take(thread, weight, largest); }
+  void take(std::size_t thread, double weight, const secure::Largest& largest) override {
+    node_.take(thread, weight, largest);
+  }
 
-  void set_exponent(int exponent) override { node_.set_exponent(exponent); }
+  void set_scale(const secure::Scale& scale) override { node_.set_scale(scale); }
   bool encoded() const override { return node_.encoded(); }
-  bool fits(float largest, int exponent) const override { return secure::fits(largest, exponent); }
+  bool has_scale() const override { return true; }
 
   std::span<float> deliver(double correction) override {
     if (cluster_.nodes() == 1)
       add_up_here(correction);
-    else if (!cluster_.is_a_pair())
-      add_up_on_the_way(correction);
-    else if (cluster_.is_root())
-      take_in(correction);
     else
-      hand_over();
+      add_up_on_the_way(correction);
     return cluster_.is_root() ? result_.mine() : std::span<float>();
   }
 
   std::size_t bytes_up(std::size_t participants, std::size_t) const override {
-    return participants * parameters_ * sizeof(std::int64_t);
+    return participants * numbers() * sizeof(std::int64_t);
   }
 
  private:
+  std::size_t numbers() const { return node_.coder().numbers(); }
+
   void add_up_here(double correction) const {
     const std::span<float> result = result_.of(0);
     alignas(kAlignment) std::array<std::int64_t, NodeSums::kTile> tile;
-    node_.in_slices(parameters_, [&](std::size_t first, std::size_t n) {
+    node_.in_slices(numbers(), [&](std::size_t first, std::size_t n) {
       const std::span<std::int64_t> sum = std::span(tile).first(n);
       node_.add_up(first, sum);
-      secure::decode(sum, correction, node_.exponent(), result.subspan(first, n));
+      node_.coder().decode(sum, correction, node_.scale(), first, result);
     });
-    if (node_.slices_of(parameters_) > 1) cluster_.arrive();
+    if (node_.slices_of(numbers()) > 1) cluster_.arrive();
   }
 
-  // Calls work(first, n, second) for one block of coordinates after the other, of which every other one is `second`.
+  // Calls work(first, n, second) for one block of numbers after the other, of which every other one is `second`.
   template <class Work>
   void in_blocks(Work work) const {
     bool second = false;
-    for (std::size_t first = 0, n = 0; first < parameters_; first += n, second = !second) {
-      n = std::min(std::clamp(first, kFirstBlock, kBlock), parameters_ - first);
+    for (std::size_t first = 0, n = 0; first < numbers(); first += n, second = !second) {
+      n = std::min(std::clamp(first, kFirstBlock, kBlock), numbers() - first);
       work(first, n, second);
     }
   }
@@ -105,7 +95,7 @@ class ExactExchange : public Exchange {
       if (cluster_.is_root()) {
         cluster_.receive_sum(elsewhere);
         if (adds) secure::add(here, elsewhere, secure::Encode::add);
-        secure::decode(elsewhere, correction, node_.exponent(), result_.mine().subspan(first, n));
+        node_.coder().decode(elsewhere, correction, node_.scale(), first, result_.mine());
       } else if (cluster_.leads()) {
         cluster_.send_sum(here);
       }
@@ -114,93 +104,20 @@ class ExactExchange : public Exchange {
     if (cluster_.leads()) cluster_.finish_sum();
   }
 
-  // Two nodes, all ranks but rank 0: the other node tells rank 0 what it has.
-  void hand_over() const {
-    const NodeSums::OnlyUpdate only = node_.only_update();
-    std::vector<MPI_Request> sent;
-    if (cluster_.leads()) sent.push_back(cluster_.tell_root(std::span(&only.weight, 1)));
-    in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      if (only.weight > 0) {
-        if (cluster_.leads()) sent.push_back(cluster_.tell_root(only.values.subspan(first, n)));
-        return;
-      }
-      add_up_block(first, stage(second, n));
-      if (cluster_.leads()) {
-        cluster_.finish(sent.back());  // so that the next block may go into its stage
-        sent.push_back(cluster_.tell_root(std::span<const std::int64_t>(stage(second, n))));
-      }
-      cluster_.release();
-    });
-    for (MPI_Request& message : sent) cluster_.finish(message);
-    if (only.weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
-  }
-
-  // The same, rank 0.
-  void take_in(double correction) {
-    MPI_Request weight = cluster_.expect(std::span(&inbox_.weight, 1));
-    cluster_.finish(weight);
-    std::size_t begin = 0, size = 0;  // of the block that is on its way
-    bool last = false;
-    in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      inbox_.coming[second] = expect(first, n, second);
-      if (first > 0) take_in_block(begin, size, !second, correction);
-      begin = first, size = n, last = second;
-    });
-    take_in_block(begin, size, last, correction);
-    if (node_.only_update().weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
-  }
-
-  // A block of what the other node has: of its only update or of its sum.
-  MPI_Request expect(std::size_t first, std::size_t n, bool second) {
-    if (inbox_.weight > 0) return cluster_.expect(result_.mine().subspan(first, n));
-    AlignedVector<std::int64_t>& sum = inbox_.sums[second];
-    if (sum.size() < n) sum.resize(n);
-    return cluster_.expect(std::span(sum).first(n));
-  }
-
-  void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {
-    const NodeSums::OnlyUpdate only = node_.only_update();
-    const std::span<std::int64_t> sum = stage(second, size);
-    alignas(kAlignment) std::array<std::int64_t, NodeSums::kTile> room;  // in the first cache; the stage may not be
-    const bool adds = cluster_.members() > 1 && only.weight == 0;        // this node
-    if (adds) {
-      add_up_block(begin, sum);
-      cluster_.release();
-    }
-    cluster_.finish(inbox_.coming[second]);
-    for (std::size_t first = 0; first < size; first += NodeSums::kTile) {
-      const std::size_t n = std::min(NodeSums::kTile, size - first);
-      const std::span<float> result = result_.mine().subspan(begin + first, n);
-      const std::span<std::int64_t> tile = adds ? sum.subspan(first, n) : std::span(room).first(n);
-      secure::Encode how = adds ? secure::Encode::add : secure::Encode::set;
-      const auto encode = [&](std::span<const float> update, double weight) {
-        secure::encode(update, weight, node_.exponent(), tile, std::exchange(how, secure::Encode::add));
-      };
-      if (only.weight > 0) encode(only.values.subspan(begin + first, n), only.weight);
-      if (inbox_.weight > 0)
-        encode(result, inbox_.weight);
-      else
-        secure::add(std::span(inbox_.sums[second]).subspan(first, n), tile, how);
-      secure::decode(tile, correction, node_.exponent(), result);
-    }
-  }
-
-  std::size_t parameters_;
   mpi::Cluster& cluster_;
   NodeSums node_;
   mpi::Shared<float> result_;
   mpi::Shared<std::int64_t> stages_;
-  Inbox inbox_;  // on rank 0
 };
 
 }  // namespace
 
-std::size_t exact_memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
-  return NodeSums::memory(parameters, threads, clients);
+std::size_t exact_memory(const Layout& message, std::size_t threads, std::size_t clients) {
+  return NodeSums::memory(secure::Coder(message).numbers(), threads, clients);
 }
 
-std::unique_ptr<Exchange> make_exact_exchange(std::size_t parameters, const Place& place) {
-  return std::make_unique<ExactExchange>(parameters, place);
+std::unique_ptr<Exchange> make_exact_exchange(const Layout& message, const Place& place) {
+  return std::make_unique<ExactExchange>(message, place);
 }
 
 }  // namespace fedmpi::aggregate

@@ -17,12 +17,12 @@ constexpr std::size_t kBlockBytes = std::size_t{16} << 20;  // what rank 0 holds
 
 class GatherExchange : public Exchange {
  public:
-  GatherExchange(std::size_t parameters, const Place& place, void (*combine)(MatrixView, std::span<float>))
+  GatherExchange(const Layout& message, const Place& place, void (*combine)(MatrixView, std::span<float>))
       : comm_(place.comm),
-        parameters_(parameters),
+        parameters_(message.size()),
         combine_(combine),
         slot_of_(place.threads),
-        result_(comm_.is_root() ? parameters : 0) {}
+        result_(comm_.is_root() ? message.size() : 0) {}
 
   void begin(std::size_t clients) override {
     // One more for each thread whose client may turn out bad.
@@ -39,7 +39,7 @@ class GatherExchange : public Exchange {
     slots_[slot].resize(parameters_);
     return slots_[slot];
   }
-  void take(std::size_t thread, double, float) override {
+  void take(std::size_t thread, double, const secure::Largest&) override {
     const std::lock_guard lock(mutex_);
     taken_.push_back(std::exchange(slot_of_[thread], kNone));
   }
@@ -85,13 +85,13 @@ class GatherExchange : public Exchange {
 
 }  // namespace
 
-std::size_t gather_memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
-  return (clients - std::min(clients, threads)) * parameters * sizeof(float) + kBlockBytes;
+std::size_t gather_memory(const Layout& message, std::size_t threads, std::size_t clients) {
+  return (clients - std::min(clients, threads)) * message.size() * sizeof(float) + kBlockBytes;
 }
 
-std::unique_ptr<Exchange> make_gather_exchange(std::size_t parameters, const Place& place,
+std::unique_ptr<Exchange> make_gather_exchange(const Layout& message, const Place& place,
                                                void (*combine)(MatrixView, std::span<float>)) {
-  return std::make_unique<GatherExchange>(parameters, place, combine);
+  return std::make_unique<GatherExchange>(message, place, combine);
 }
 
 }  // namespace fedmpi::aggregate

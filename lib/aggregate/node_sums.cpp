@@ -22,24 +22,26 @@ bool NodeSums::Shares::any_sum() const {
   return std::ranges::any_of(of.subspan(threads()), [](double holds) { return holds > 0; });
 }
 
-std::size_t NodeSums::sums_for(std::size_t threads, std::size_t parameters) {
-  return std::min(threads, std::max<std::size_t>(1, kSums / (parameters * sizeof(std::int64_t))));
+std::size_t NodeSums::sums_for(std::size_t threads, std::size_t numbers) {
+  return std::min(threads, std::max<std::size_t>(1, kSums / (std::max<std::size_t>(1, numbers) * sizeof(std::int64_t))));
 }
 
-std::size_t NodeSums::memory(std::size_t parameters, std::size_t threads, std::size_t clients) {
+std::size_t NodeSums::memory(std::size_t numbers, std::size_t threads, std::size_t clients) {
   const std::size_t encoded = clients > 0 ? clients - 1 : 0;
-  return std::min(sums_for(threads, parameters), encoded) * parameters * sizeof(std::int64_t);
+  return std::min(sums_for(threads, numbers), encoded) * numbers * sizeof(std::int64_t);
 }
 
-NodeSums::NodeSums(std::size_t parameters, mpi::Cluster& cluster, std::size_t threads)
+NodeSums::NodeSums(const Layout& message, mpi::Cluster& cluster, std::size_t threads)
     : cluster_(cluster),
-      parameters_(parameters),
-      stride_(up_to_line(parameters)),
+      coder_(message),
+      room_stride_(up_to_line(coder_.floats())),
+      sum_stride_(up_to_line(coder_.numbers())),
       largest_(threads),
-      rooms_(cluster, threads * stride_),
-      sums_(cluster, sums_for(threads, parameters) * stride_),
-      shares_(cluster, 2 * threads) {
-  for (std::size_t i = 0; i < sums_for(threads, parameters); ++i) blocks_.emplace_back(parameters);
+      rooms_(cluster, threads * room_stride_),
+      sums_(cluster, sums_for(threads, coder_.numbers()) * sum_stride_),
+      shares_(cluster, 2 * threads),
+      scale_(secure::first_scale(message)) {
+  for (std::size_t i = 0; i < sums_for(threads, coder_.numbers()); ++i) blocks_.emplace_back(coder_.numbers());
   for (int m = 0; m < cluster_.members(); ++m) threads_of_all_ += Shares{shares_.of(m)}.threads();
   begin();
 }
@@ -56,42 +58,28 @@ std::span<float> NodeSums::room(std::size_t thread) {
   return room;
 }
 
-void NodeSums::take(std::size_t thread, double weight, float largest) {
+void NodeSums::take(std::size_t thread, double weight, const secure::Largest& largest) {
   mine().room(thread) = weight;
   largest_[thread] = largest;
 }
 
 std::span<float> NodeSums::room_of(int member, std::size_t thread) const {
-  return rooms_.of(member).subspan(thread * stride_, parameters_);
+  return rooms_.of(member).subspan(thread * room_stride_, coder_.floats());
 }
 
 std::span<std::int64_t> NodeSums::sum_of(int member, std::size_t i) const {
-  return sums_.of(member).subspan(i * stride_, parameters_);
+  return sums_.of(member).subspan(i * sum_stride_, coder_.numbers());
 }
 
-// Adds an update to one of this rank's sums.
-void NodeSums::encode(std::span<const float> update, double weight, float largest, std::size_t sum) {
+// Adds a message to one of this rank's sums.
+void NodeSums::encode(std::span<const float> message, double weight, const secure::Largest& largest, std::size_t sum) {
   std::atomic_ref(mine().sum(sum)) = 1.0;
   // The round is done again if one does not fit; until then nothing may overflow.
-  if (secure::overflows(largest, exponent_)) return;
+  if (secure::overflows(largest, scale_)) return;
   blocks_[sum].for_each([&](std::size_t first, std::size_t n, bool begun) {
-    secure::encode(update.subspan(first, n), weight, exponent_, sum_of(cluster_.member(), sum).subspan(first, n),
-                   begun ? secure::Encode::add : secure::Encode::set);
+    coder_.encode(message, weight, scale_, first, sum_of(cluster_.member(), sum).subspan(first, n),
+                  begun ? secure::Encode::add : secure::Encode::set);
   });
-}
-
-NodeSums::OnlyUpdate NodeSums::only_update() const {
-  OnlyUpdate only;
-  for (int m = 0; m < cluster_.members(); ++m) {
-    const Shares shares{shares_.of(m)};
-    if (shares.any_sum()) return {};
-    for (std::size_t t = 0; t < shares.threads(); ++t) {
-      if (shares.room(t) == 0) continue;
-      if (only.weight > 0) return {};
-      only = {shares.room(t), room_of(m, t)};
-    }
-  }
-  return only;
 }
 
 void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
@@ -103,8 +91,7 @@ void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
         secure::add(sum_of(m, i).subspan(first, sum.size()), sum, std::exchange(how, secure::Encode::add));
     for (std::size_t t = 0; t < shares.threads(); ++t)
       if (shares.room(t) > 0)
-        secure::encode(room_of(m, t).subspan(first, sum.size()), shares.room(t), exponent_, sum,
-                       std::exchange(how, secure::Encode::add));
+        coder_.encode(room_of(m, t), shares.room(t), scale_, first, sum, std::exchange(how, secure::Encode::add));
   }
   if (how == secure::Encode::set) std::fill(sum.begin(), sum.end(), 0);
 }
@@ -113,7 +100,7 @@ std::size_t NodeSums::slices_of(std::size_t n) const {
   const bool crowd = cluster_.members() > cluster_.cores();
   std::size_t slices = static_cast<std::size_t>(crowd ? cluster_.cores() : cluster_.members());
   slices = std::min(slices, n * threads_of_all_ / (crowd ? kHelpInACrowd : kHelp));
-  if (parameters_ < kCached) slices = std::min(slices, threads_of_all_ / 2);
+  if (coder_.numbers() < kCached) slices = std::min(slices, threads_of_all_ / 2);
   return std::max<std::size_t>(slices, 1);
 }
 

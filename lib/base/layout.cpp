@@ -57,6 +57,14 @@ std::size_t Layout::add(std::string layer, std::string name, Shape shape, Tensor
   return tensors_.size() - 1;
 }
 
+std::size_t Layout::append(const Layout& other) {
+  for (const Tensor& t : other.tensors())
+    if (t.options.type == Number::float64 && size_ % 2 == 1) ++size_;
+  const std::size_t begin = size_;
+  for (const Tensor& t : other.tensors()) add(t.layer, t.name, t.shape, t.options);
+  return begin;
+}
+
 MatrixView Layout::view(std::span<float> vector, std::size_t i) const {
   const Tensor& t = tensors_[i];
   check_view(t, vector.size());

@@ -50,6 +50,9 @@ class Layout {
   // numbers.
   std::size_t add(std::string layer, std::string name, Shape shape, TensorOptions options = {});
 
+  // Appends the tensors of another layout; returns the place of its first float.
+  std::size_t append(const Layout& other);
+
   std::size_t size() const { return size_; }  // floats in all
   const std::vector<Tensor>& tensors() const { return tensors_; }
   bool operator==(const Layout&) const = default;

@@ -23,6 +23,7 @@ std::vector<Column> columns(const std::string& metric) {
       {"examples", offsetof(Row, examples), true},
       {"dropped", offsetof(Row, dropped), true},
       {"lost", offsetof(Row, lost), true},
+      {"clipped", offsetof(Row, clipped), true},
       {"bytes_up", offsetof(Row, bytes_up), true},
       {"bytes_down", offsetof(Row, bytes_down), true},
       {"seconds", offsetof(Row, seconds), false},

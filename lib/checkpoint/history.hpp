@@ -24,6 +24,7 @@ struct Row {
   double update_norm = kUnknown;               // of the aggregated update
   std::uint64_t clients = 0, examples = 0;     // of the cohort, as far as they are in the aggregate
   std::uint64_t dropped = 0, lost = 0;         // of the cohort: with a bad update; of a participant that did not answer
+  std::uint64_t clipped = 0;                   // updates that were longer than update.clip
   std::uint64_t bytes_up = 0, bytes_down = 0;  // to and from rank 0, all participants together
   // Wall-clock time as rank 0 sees it. The parts: sending the model, waiting for the training, the exchange, the
   // server's step, and what was done about the model that the round began with while it was trained: evaluating it,

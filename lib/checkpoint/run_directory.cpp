@@ -133,13 +133,19 @@ void RunDirectory::append_history(std::span<const Row> rows) {
   fail(ExitCode::io, "{}/history.csv: cannot be written: {}", path_, std::strerror(error));
 }
 
-std::string RunDirectory::save(const Checkpoint& checkpoint) {
-  const std::string name = fmt::format("checkpoint-{:06}.h5", checkpoint.round);
+std::uint64_t RunDirectory::oldest_kept() const {
+  std::error_code ignored;
+  const std::vector<std::string> files = checkpoints_among(entries(ignored));
+  return files.size() < keep_ ? 0 : *round_of(files[files.size() - keep_]);
+}
+
+std::string RunDirectory::save(const Snapshot& snapshot) {
+  const std::string name = fmt::format("checkpoint-{:06}.h5", snapshot.facts.round);
   const std::string file = path_ + "/" + name;
   try {
-    write(checkpoint, file);
+    write(snapshot, file);
   } catch (const Error&) {
-    write(checkpoint, file);  // once more, as a new file: after a failed fsync the old one cannot be trusted
+    write(snapshot, file);  // once more, as a new file: after a failed fsync the old one cannot be trusted
   }
 
   point_latest_at(name);

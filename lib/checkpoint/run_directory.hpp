@@ -45,7 +45,9 @@ class RunDirectory {
   void append_history(std::span<const Row> rows);
   // Writes checkpoint-NNNNNN.h5, twice if the first attempt fails, points latest.h5 at it, and removes all but the
   // newest `keep`, as far as it can.
-  std::string save(const Checkpoint& checkpoint);
+  std::string save(const Snapshot& snapshot);
+  // The round of the oldest checkpoint that the next save() keeps; 0 where there is room for all.
+  std::uint64_t oldest_kept() const;
 
  private:
   std::vector<std::string> entries(std::error_code& error) const;

@@ -1,14 +1,15 @@
-// What a client does in a round: from the global model and its own examples to an update.
+// What a method does in a round: what rank 0 sends beside the model, how a client trains, what it sends back and keeps,
+// and what rank 0 makes of the replies.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
-#include "base/vector.hpp"
-#include "data/dataset.hpp"
+#include "base/layout.hpp"
+#include "client/host_local.hpp"
+#include "client/local.hpp"
 #include "model/model.hpp"
 
 namespace fedmpi::client {
@@ -22,39 +23,59 @@ struct Options {
   double lr_decay = 1.0;      // η of round r is lr · lr_decay^(r-1)
   double momentum = 0.0;      // of the local steps; starts at zero in every round
   double weight_decay = 0.0;  // added to the gradient as weight_decay · parameters
+  double proximal = 0.01;     // fedprox: μ
 };
 
 double learning_rate(const Options& options, std::uint64_t round);  // round counts from 1
-// How many examples a client that has so many works through in a round, counting each pass.
-double examples_per_round(const Options& options, double examples);
-
-// The memory of one thread that trains clients, one after another; allocated once.
-struct Worker {
-  // For clients of at most `largest_client` examples.
-  Worker(const model::Model& model, const data::Schema& schema, const Options& options, std::size_t largest_client);
-
-  std::span<float> parameters;       // the caller's: the local model; after training, the update
-  Vector gradient;                   // empty until a step needs it beside the model
-  Vector velocity;                   // empty without momentum
-  std::vector<std::uint32_t> order;  // of the client's examples
-  data::BatchBuffer batch;
-  std::unique_ptr<model::Workspace> workspace;
-};
 
 // Who trains, on what, and when.
 struct Assignment {
   data::ClientExamples examples;  // at least one
-  std::span<const float> global;  // the round's parameters
+  std::span<const float> global;  // the round's model
+  std::span<const float> down;    // beside it: Algorithm::down()
+  std::span<const float> kept;    // by this client, since the last round that counted: Algorithm::kept(); zeros at first
   std::uint64_t round = 1;
   std::uint64_t seed = 0;
+};
+
+// What travels up. The weighted mean of these is what arrives.
+struct Message {
+  std::span<float> update;  // as long as the model, to be added to it
+  std::span<float> rest;    // beside it: Algorithm::up()
+};
+struct Reply : Message {
+  std::span<float> kept;  // what the client keeps if the round counts
+};
+
+// What a client has trained on: scores summed over the examples as they were seen, and how many these were.
+struct Trained {
+  model::Score score;
+  std::size_t examples = 0;
+};
+
+// Of the clients whose replies are in a mean.
+struct Arrived {
+  double share = 1.0;  // of the weight of all clients of the federation
 };
 
 class Algorithm {
  public:
   virtual ~Algorithm() = default;
-  // Leaves the update, to be added to the global parameters, in worker.parameters. Returns the mean training
-  // loss over the examples as they were seen. A function of the assignment alone: same assignment, same bits.
-  virtual double train(const Assignment& assignment, Worker& worker) const = 0;
+
+  virtual Layout down() const { return {}; }
+  virtual Layout up() const { return {}; }    // each tensor with a scale of its own in the exact sum
+  virtual Layout kept() const { return {}; }  // float32
+
+  // Fills all of the reply. A function of the assignment alone, which may be called again or for nothing: same
+  // assignment, same bits.
+  virtual Trained train(const Assignment& assignment, Local& local, const Reply& reply) const = 0;
+  // On rank 0, from the weighted mean of the replies: renews `down`, and may change the update before the server
+  // optimizer takes it. Not called where nothing arrived.
+  virtual void conclude(const Message& /*mean*/, std::span<float> /*down*/, const Arrived&) const {}
+
+  virtual Steps steps(std::size_t examples) const = 0;  // of a client that has so many
+  // Vectors as long as the model that a thread holds beside what travels, for clients of at most so many examples.
+  virtual std::size_t vectors(std::size_t largest_client) const = 0;
 };
 
 // One row and one file for each algorithm: see lib/README.md.
@@ -67,32 +88,9 @@ std::span<const Kind> algorithms();
 
 std::unique_ptr<Algorithm> make(const model::Model& model, const Options& options);  // Error(usage)
 
-// Examples that a Worker's batch buffer holds at most.
-std::size_t block_rows(std::size_t largest_client);
-
-// How often a client of so many examples steps in a round, and with how many examples at a time.
-struct Steps {
-  std::size_t count, batch;
-};
-Steps steps_of(const Options& options, std::size_t examples);
-// Whether these steps are added to the model as they are computed, so that a gradient needs no place of its own: plain
-// ones are, unless a batch takes several blocks, of which each needs the parameters before the step. What holds for the
-// largest client holds for all.
-bool steps_in_place(const Options& options, double l2, std::size_t examples, std::size_t block_rows);
-
-// Puts the mean gradient, over the examples listed in `order`, of loss and penalty at `parameters` into `gradient`;
-// returns the mean loss. Works through them in blocks of the worker's batch buffer.
-double mean_gradient(const model::Model& model, const data::ClientExamples& examples,
-                     std::span<const std::uint32_t> order, std::span<const float> parameters, std::span<float> gradient,
-                     Worker& worker);
-
-// Adds weight · Σ ∇ loss over those examples, without the penalty, to `sum`; returns the summed loss. With one block
-// of examples `sum` may lie in `parameters` itself: see model::Model::add_gradient.
-double add_gradient(const model::Model& model, const data::ClientExamples& examples,
-                    std::span<const std::uint32_t> order, std::span<const float> parameters, float weight,
-                    const Accumulator& sum, Worker& worker);
-
 std::unique_ptr<Algorithm> make_fedsgd(const model::Model& model, const Options& options);
 std::unique_ptr<Algorithm> make_fedavg(const model::Model& model, const Options& options);
+std::unique_ptr<Algorithm> make_fedprox(const model::Model& model, const Options& options);
+std::unique_ptr<Algorithm> make_scaffold(const model::Model& model, const Options& options);
 
 }  // namespace fedmpi::client

@@ -43,6 +43,8 @@ std::vector<Option> Config::options() {
       {"client.lr-decay", &client.lr_decay, "factor on the learning rate after each round"},
       {"client.momentum", &client.momentum, "fedavg: momentum of the local steps"},
       {"client.weight-decay", &client.weight_decay, "fedavg: added to the gradient times the parameters"},
+      {"client.proximal", &client.proximal, "fedprox: μ of the term μ/2 ‖w − w₀‖² that holds clients near the global model"},
+      {"update.clip", &update.clip, "largest norm of a client's update, to which longer ones are scaled down; 0 = any"},
       {"server.optimizer", &server.optimizer, table("server optimizer", server::optimizers())},
       {"server.lr", &server.lr, "learning rate at the server"},
       {"server.momentum", &server.momentum, "momentum: factor on the velocity"},
@@ -51,6 +53,9 @@ std::vector<Option> Config::options() {
       {"server.epsilon", &server.epsilon, "adam: added to the root of the second moment"},
       {"aggregate.kind", &aggregate.kind, table("aggregator", aggregate::kinds())},
       {"aggregate.weights", &aggregate.weights, "weight of a client: examples, equal"},
+      {"aggregate.denominator", &aggregate.denominator,
+       "what the weighted sum is divided by: cohort (the weight of the clients that came) or expected (of a cohort on "
+       "average, the same in every round)"},
       {"federation.rounds", &federation.rounds, "rounds in all"},
       {"federation.cohort", &federation.cohort, "clients per round; 0 = by fraction"},
       {"federation.fraction", &federation.fraction, "share of the clients in a round, if no cohort is given"},
@@ -80,6 +85,8 @@ std::vector<Option> Config::options() {
               "auto (the newest whole one; with none at all, from the start), no, or a file (or from the newest one "
               "that has gone on from that)")},
       {"run.allow", &run.allow, "options, separated by commas, that may differ when a run goes on"},
+      {"run.client-states", &run.client_states,
+       "directory in which participants store what their clients keep between rounds; empty = run.dir"},
       {"run.shared-memory", &run.shared_memory, "ranks of one node exchange vectors in memory that they share"},
   };
 }
@@ -230,6 +237,7 @@ void Config::check() const {
   for (std::string name; std::getline(allowed, name, ',');) find_option(names.options(), name, "run.allow: ");
   find_by_name(samplings(), federation.sampling, "federation.sampling");
   aggregate::kind(aggregate);
+  update::make(update);
   if (federation.survive && federation.deadline == 0)
     fail(ExitCode::usage, "federation.survive needs to know when a participant is lost: set federation.deadline");
   if (federation.survive && (aggregate.kind != "mean" || eval.clients))

@@ -10,6 +10,7 @@
 #include "client/algorithm.hpp"
 #include "model/model.hpp"
 #include "server/optimizer.hpp"
+#include "update/filter.hpp"
 
 namespace fedmpi::federation {
 
@@ -50,6 +51,7 @@ struct RunOptions {
   std::int64_t keep = 2;
   std::string resume = "no";
   std::string allow;  // names that may differ when a run goes on
+  std::string client_states;  // directory of what the clients keep; empty = run.dir
   bool shared_memory = true;
 };
 
@@ -58,6 +60,7 @@ struct Config {
   model::Options model;
   client::Options client;
   server::Options server;
+  update::Options update;
   aggregate::Options aggregate;
   FederationOptions federation;
   EvalOptions eval;

@@ -3,151 +3,64 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <ctime>
-#include <filesystem>
 #include <new>
-#include <numeric>
 
 #include "base/error.hpp"
-#include "secure/ring.hpp"
+#include "base/magnitude.hpp"
 
 namespace fedmpi::federation {
 
-namespace fs = std::filesystem;
-
 namespace {
-
-// The sums of eight interleaved parts: a single one would wait for each addition before the next.
-double norm(std::span<const float> x) {
-  std::array<double, 8> sums{};
-  std::size_t j = 0;
-  for (; j + sums.size() <= x.size(); j += sums.size())
-    for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{x[j + k]} * double{x[j + k]};
-  for (; j < x.size(); ++j) sums[0] += double{x[j]} * double{x[j]};
-  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
-}
 
 std::string metric_of(const Roster& roster) { return checkpoint::metric_name(roster.schema.task); }
 
 }  // namespace
 
 Coordinator::Coordinator(const Config& config, const Roster& roster, const model::Model& model,
-                         std::span<float> parameters, const Observer& observer,
-                         std::chrono::steady_clock::time_point started)
+                         const client::Algorithm& algorithm, const Layout& message, Global global,
+                         const Observer& observer, std::chrono::steady_clock::time_point started)
     : config_(config),
       roster_(roster),
+      algorithm_(algorithm),
       observer_(observer),
       directory_(config.run.dir, static_cast<std::size_t>(config.run.keep)),
       optimizer_(server::make(config.server, model.layout().size())),
-      parameters_(parameters),
+      message_(message),
+      down_(algorithm.down()),
+      global_(global),
+      scale_(secure::first_scale(message)),
       started_(started),
       clock_(seconds_allowed(config.stop, std::time(nullptr) - static_cast<std::int64_t>(elapsed()))) {
-  state_.seed = config.federation.seed;
-  state_.revision = checkpoint::revision();
-  state_.config = config.ini();
-  state_.schema = roster.schema;
-  state_.clients = roster.clients;
-  state_.examples = roster.examples;
-  state_.roster = roster.digest;
-  state_.exponent = secure::kFirstExponent;
-  state_.layout = model.layout();
+  facts_.seed = config.federation.seed;
+  facts_.revision = checkpoint::revision();
+  facts_.config = config.ini();
+  facts_.schema = roster.schema;
+  facts_.clients = roster.clients;
+  facts_.examples = roster.examples;
+  facts_.roster = roster.digest;
+  facts_.layout = model.layout();
   Stream stream(config.federation.seed, Purpose::initialise);
-  model.initialise(stream, parameters_);
+  model.initialise(stream, global_.model);
+  std::fill(global_.down.begin(), global_.down.end(), 0.0F);
   resume();
 }
 
 void Coordinator::begin() {
-  directory_.set_aside_after(state_.round);
-  directory_.write_config(state_.config);
-  if (state_.round > saved_round_) {  // of a checkpoint elsewhere: from now on this directory can be gone on from
-    if (const std::optional<Error> failure = write_checkpoint()) throw *failure;
-    lap(&checkpoint::Row::seconds_checkpoint);
-  }
-  const auto last_one = [&] { return stop_by_history(config_, roster_.schema.task, state_.history).has_value(); };
-  if (closed_ && !evaluated(state_.history.back()) && (due(config_.eval.every) || last_one())) {
-    row_ = state_.history.back();
-    state_.history.pop_back();
+  directory_.set_aside_after(facts_.round);
+  directory_.write_config(facts_.config);
+  const auto last_one = [&] { return stop_by_history(config_, roster_.schema.task, facts_.history).has_value(); };
+  if (closed_ && !evaluated(facts_.history.back()) && (due(config_.eval.every) || last_one())) {
+    row_ = facts_.history.back();
+    facts_.history.pop_back();
     closed_ = false;
   }
-  directory_.begin_history(checkpoint::columns(metric_of(roster_)), state_.history);
+  directory_.begin_history(checkpoint::columns(metric_of(roster_)), facts_.history);
 }
 
 void Coordinator::note(const std::string& text) const {
   if (observer_.note) observer_.note(text);
-}
-
-void Coordinator::resume() {
-  const std::string& from = config_.run.resume;
-  const std::vector<std::string> present = directory_.checkpoints();
-  if (from == "no") {
-    if (present.empty()) return;
-    fail(ExitCode::cannot_create,
-         "run.dir: {} already holds a run; choose another directory, or --run.resume auto to go on", config_.run.dir);
-  }
-  // A job that is queued again is told the file that it first started from: what it has made since then is its own.
-  const auto is_own = [&](const checkpoint::Checkpoint& newest) {
-    return from == "auto" || Config::from_ini(newest.config, "the checkpoint's configuration").run.resume == from;
-  };
-  auto newest = directory_.newest([&](const std::string& text) { note(text); });
-  if (newest && is_own(*newest)) {
-    restore(std::move(*newest));
-    saved_round_ = state_.round;
-  } else if (from != "auto") {
-    std::error_code error;
-    if (!fs::exists(from, error))
-      fail(ExitCode::bad_data, "run.resume: expected auto, no, or a checkpoint, found no file '{}'{}", from,
-           error ? ": " + error.message() : "");
-    newest.reset();
-    checkpoint::Checkpoint before = checkpoint::read(from);
-    if (!present.empty() && checkpoint::round_of(present.back()) > before.round)
-      fail(ExitCode::cannot_create,
-           "run.dir: {} holds checkpoints later than round {}; choose another directory to go on from {}",
-           config_.run.dir, before.round, from);
-    restore(std::move(before));
-  }
-  if (!state_.history.empty() || state_.round > 0) {
-    const bool rounds_left = state_.round < static_cast<std::uint64_t>(config_.federation.rounds);
-    note(rounds_left ? fmt::format("going on after round {}", state_.round)
-                     : fmt::format("round {} is done already", state_.round));
-  }
-}
-
-void Coordinator::restore(checkpoint::Checkpoint before) {
-  const Config then = Config::from_ini(before.config, "the checkpoint's configuration");
-  const std::vector<std::string> differing = conflicts(then, config_);
-  if (!differing.empty())
-    fail(ExitCode::usage,
-         "run.resume: the checkpoint of round {} is of another configuration: {}; name in run.allow what may "
-         "differ",
-         before.round, fmt::join(differing, "; "));
-  if (before.roster != state_.roster)
-    fail(ExitCode::bad_data,
-         "run.resume: expected the data of the checkpoint ({} clients, {} examples), found other contents ({} "
-         "clients, {} "
-         "examples)",
-         before.clients, before.examples, state_.clients, state_.examples);
-  if (before.parameters.size() != parameters_.size())
-    fail(ExitCode::usage, "run.resume: expected a model of {} parameters, found {} in the checkpoint",
-         parameters_.size(), before.parameters.size());
-  for (const server::State& s : optimizer_->state()) {
-    const auto saved = std::find_if(before.server.begin(), before.server.end(), [&](const auto& b) {
-      return b.first == s.name && b.second.size() == s.values->size();
-    });
-    if (saved != before.server.end())
-      *s.values = std::move(saved->second);
-    else if (then.server.optimizer == config_.server.optimizer)
-      fail(ExitCode::bad_data, "run.resume: expected the optimizer's state 'server/{}', found none in the checkpoint",
-           s.name);
-  }
-  state_.round = before.round;
-  state_.exponent = before.exponent;
-  std::copy(before.parameters.begin(), before.parameters.end(), parameters_.begin());
-  state_.history = std::move(before.history);
-  state_.events = std::move(before.events);
-  for (const checkpoint::Row& row : state_.history) clock_.record_earlier(row);
-  closed_ = true;
 }
 
 bool Coordinator::evaluated(const checkpoint::Row& row) const {
@@ -156,7 +69,7 @@ bool Coordinator::evaluated(const checkpoint::Row& row) const {
 }
 
 bool Coordinator::due(std::int64_t every) const {
-  return every > 0 && state_.round % static_cast<std::uint64_t>(every) == 0;
+  return every > 0 && facts_.round % static_cast<std::uint64_t>(every) == 0;
 }
 
 bool Coordinator::evaluation_due() const {
@@ -166,17 +79,19 @@ bool Coordinator::evaluation_due() const {
 }
 
 bool Coordinator::checkpoint_due() const {
+  // A state that came from elsewhere is saved at once: from then on this directory can be continued.
+  if (saved_round_ < beginning_.round) return true;
   return !closed_ && (stopping() || unsaved_since_ ||
-                      (state_.round > 0 && (due(config_.run.checkpoint_every) || clock_.wants_checkpoint())));
+                      (facts_.round > 0 && (due(config_.run.checkpoint_every) || clock_.wants_checkpoint())));
 }
 
 void Coordinator::record(const std::string& event) {
-  state_.events += event + "\n";
+  facts_.events += event + "\n";
   note(event);
 }
 
 void Coordinator::open() {
-  std::vector<checkpoint::Row>& history = state_.history;
+  std::vector<checkpoint::Row>& history = facts_.history;
   if (!closed_) history.push_back(row_);  // as far as it is known
   stop_ = stop_by_history(config_, roster_.schema.task, history);
   if (!stop_) stop_ = stop_by_signal();
@@ -192,83 +107,98 @@ void Coordinator::lap(double checkpoint::Row::*part) {
   row.*part += watch_.lap();
 }
 
-void Coordinator::close() {
-  state_.history.back() = row_;
-  if (const auto stop = stop_by_history(config_, roster_.schema.task, state_.history)) stop_ = stop;
+bool Coordinator::close() {
+  if (!all_finite(global_.model))
+    fail(ExitCode::bad_data,
+         "the model is not finite after round {}; lower server.lr or client.lr. What was saved before is intact",
+         facts_.round);
+  facts_.history.back() = row_;
+  if (const auto stop = stop_by_history(config_, roster_.schema.task, facts_.history)) stop_ = stop;
   if (stop_) {  // what has been trained meanwhile counts for nothing, but its time does
     for (const auto part : checkpoint::kParts) row_.*part += next_.*part;
     row_.seconds += round_watch_.lap();
-    state_.history.back() = row_;
+    facts_.history.back() = row_;
   }
   try {
-    directory_.append_history(state_.history);
+    directory_.append_history(facts_.history);
   } catch (const Error& error) {  // checkpoints hold these rows too
     note(fmt::format("{}; trying again after the next round", error.what()));
   }
   if (observer_.row) observer_.row(row_, metric_of(roster_));
-  const bool save_now = checkpoint_due();
+  const bool due = checkpoint_due();
   closed_ = true;
   lap(&checkpoint::Row::seconds_server);
-  if (save_now) save();
+  return due;
 }
 
-// Writes a checkpoint of the model in hand; returns what prevented it. Model and optimizer's state are lent, not
-// copied.
+// Writes a checkpoint of the model at hand; returns what prevented it.
 std::optional<Error> Coordinator::write_checkpoint() {
-  const std::vector<server::State> states = optimizer_->state();
-  std::optional<Error> failure;
   try {
-    state_.lent = parameters_;
-    for (const server::State& s : states) state_.server.emplace_back(s.name, std::move(*s.values));
-    saved_as_ = directory_.save(state_);
-    saved_round_ = state_.round;
+    facts_.exponents.assign(scale_.exponents.begin(),
+                            scale_.exponents.begin() + static_cast<std::ptrdiff_t>(message_.tensors().size()));
+    checkpoint::Snapshot snapshot{facts_, global_.model, {}};
+    for (const server::State& s : optimizer_->state()) snapshot.states.emplace_back("server/" + s.name, *s.values);
+    for (std::size_t i = 0; i < down_.tensors().size(); ++i)
+      snapshot.states.emplace_back("algorithm/" + down_.tensors()[i].path(),
+                                   down_.part(std::span<const float>(global_.down), i));
+    saved_as_ = directory_.save(snapshot);
+    saved_round_ = facts_.round;
     unsaved_since_.reset();
   } catch (const Error& error) {
-    failure = error;
+    return error;
   } catch (const std::bad_alloc&) {
-    failure = Error(ExitCode::io, fmt::format("round {} cannot be saved: not enough memory", state_.round));
+    return Error(ExitCode::io, fmt::format("round {} cannot be saved: not enough memory", facts_.round));
   }
-  for (std::size_t i = 0; i < state_.server.size(); ++i) *states[i].values = std::move(state_.server[i].second);
-  state_.server.clear();
-  return failure;
+  return std::nullopt;
 }
 
-void Coordinator::save() {
-  const std::optional<Error> failure = write_checkpoint();
+void Coordinator::save(const client::StatesSum& states, const std::optional<Error>& stored) {
+  facts_.client_states = states;
+  const std::optional<Error> failure = stored ? stored : write_checkpoint();
   if (failure) {
-    // A disk that is full may have room again: the run goes on for as long as it usually goes without a checkpoint.
-    if (!unsaved_since_) unsaved_since_ = state_.round;
+    // A disk that is full may have room again: the run goes on for as long as it usually does without a checkpoint.
+    const bool first = saved_round_ < beginning_.round;
+    if (!unsaved_since_) unsaved_since_ = facts_.round;
     const std::uint64_t every = static_cast<std::uint64_t>(config_.run.checkpoint_every);
-    if (stopping() || (every > 0 && state_.round >= *unsaved_since_ + every)) throw *failure;
+    if (first || stopping() || (every > 0 && facts_.round >= *unsaved_since_ + every)) throw Error(*failure);
     note(fmt::format("{}; trying again after the next round", failure->what()));
   }
   lap(&checkpoint::Row::seconds_checkpoint);
 }
 
 void Coordinator::rescue() {
-  if (state_.round == 0) return;
-  const std::optional<Error> failure = saved_round_ == state_.round ? std::nullopt : write_checkpoint();
+  if (facts_.round == 0) return;
+  std::optional<Error> failure;
+  if (saved_round_ != facts_.round)
+    failure = algorithm_.kept().size() == 0
+                  ? write_checkpoint()
+                  : Error(ExitCode::stopped, "what the clients keep cannot be stored without their participants");
   if (failure)
     note(fmt::format("{}; the rounds after {} are lost", failure->what(), saved_round_));
   else
-    note(fmt::format("round {} is saved in {}; --run.resume auto goes on from there", state_.round, config_.run.dir));
+    note(fmt::format("round {} is saved in {}; --run.resume auto continues from there", facts_.round, config_.run.dir));
 }
 
-void Coordinator::step(const Round& round, std::span<float> update, std::size_t bytes_up, std::size_t bytes_down) {
+void Coordinator::step(const Round& round, const client::Message& mean, std::size_t bytes_up, std::size_t bytes_down) {
   const Tally& tally = round.tally();
-  next_.train_loss =
-      tally.examples > 0 ? tally.loss.value() / static_cast<double>(tally.examples) : checkpoint::kUnknown;
-  next_.update_norm = norm(update);
+  const double labels = tally.labels.value();
+  next_.train_loss = labels > 0 ? tally.loss.value() / labels : checkpoint::kUnknown;
   next_.clients = tally.clients;
   next_.examples = tally.examples;
   next_.dropped = tally.bad;
+  next_.clipped = tally.clipped;
   next_.lost = round.lost();
   next_.bytes_up = bytes_up;
   next_.bytes_down = bytes_down;
-  state_.exponent = round.next_exponent();
-  optimizer_->step(++state_.round, update, parameters_);
+  scale_ = round.next_scale();
+  ++facts_.round;
+  next_.update_norm = norm(mean.update);
+  if (tally.clients > 0) {  // an optimizer with momentum would step on without an update
+    algorithm_.conclude(mean, global_.down, round.arrived());
+    optimizer_->step(facts_.round, mean.update, global_.model);
+  }
   lap(&checkpoint::Row::seconds_server);
-  next_.round = state_.round;
+  next_.round = facts_.round;
   next_.seconds = round_watch_.lap();
   row_ = std::exchange(next_, {});
   clock_.record(row_);

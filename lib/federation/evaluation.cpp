@@ -113,13 +113,27 @@ Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
   if (all.empty()) return scores;
   std::sort(all.begin(), all.end());
   const bool higher_is_better = roster_.schema.task == data::Task::classification;
-  scores.clients = {mean(sums_.clients, roster_.examples),
+  scores.clients = ClientScore{mean(sums_.clients, roster_.examples),
                     measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
                     quantile(all, 0.1),
                     quantile(all, 0.5),
                     quantile(all, 0.9),
                     higher_is_better ? all.front() : all.back()};
   return scores;
+}
+
+void Scores::file_in(checkpoint::Row& row) const {
+  if (test) {
+    row.test_loss = test->loss;
+    row.test_metric = test->metric;
+  }
+  if (clients) {
+    row.client_mean = clients->mean;
+    row.client_p10 = clients->p10;
+    row.client_p50 = clients->p50;
+    row.client_p90 = clients->p90;
+    row.client_worst = clients->worst;
+  }
 }
 
 }  // namespace fedmpi::federation

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/exact_sum.hpp"
 #include "base/thread_pool.hpp"
+#include "checkpoint/history.hpp"
 #include "federation/roster.hpp"
 #include "model/model.hpp"
 #include "mpi/cluster.hpp"
@@ -27,8 +29,10 @@ struct ClientScore {
 };
 
 struct Scores {
-  TestScore test;       // if there is a test shard
-  ClientScore clients;  // if clients are evaluated
+  std::optional<TestScore> test;       // if there is a test shard
+  std::optional<ClientScore> clients;  // if clients are evaluated
+
+  void file_in(checkpoint::Row& row) const;
 };
 
 // Examples that each thread of this rank evaluates at once.

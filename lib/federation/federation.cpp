@@ -5,24 +5,21 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <limits>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include "base/thread_pool.hpp"
-#include "federation/cohort.hpp"
 #include "federation/coordinator.hpp"
 #include "federation/evaluation.hpp"
+#include "federation/kept_states.hpp"
+#include "federation/losses.hpp"
 #include "federation/memory.hpp"
 #include "federation/plan.hpp"
+#include "federation/prepared.hpp"
 #include "federation/round.hpp"
-#include "federation/stopping.hpp"
 #include "mpi/cluster.hpp"
 #include "mpi/collective_error.hpp"
-#include "mpi/lifeline.hpp"
 #include "mpi/shared_memory.hpp"
-#include "server/optimizer.hpp"
 
 namespace fedmpi::federation {
 
@@ -34,7 +31,11 @@ struct Order {
   RoundPlan plan;         // of the round to train
   bool train = false;     // there is such a round; else the run ends here
   bool evaluate = false;  // the model at hand, while the round is trained
-  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends, and how
+  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends, and what is saved
+  bool save = false;      // the model at hand, and what the clients keep
+  std::uint64_t round = 0;           // of the model at hand
+  std::uint64_t oldest_kept = 0;     // what was stored before that round is no longer wanted
+  bool complete = true;              // at the end: the run is, else it may be resumed
   ExitCode failed = ExitCode::done;  // if not done, a message follows and all ranks leave with this code
 };
 
@@ -43,19 +44,23 @@ class Federation {
   Federation(mpi::Communicator& comm, const Config& config, const Observer& observer)
       : comm_(comm),
         config_(config),
-        roster_(checked(comm, config)),
+        run_(prepare(comm, config)),
         cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
-        model_(make_model()),
+        states_(run_.algorithm->kept()),
         pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
-        evaluator_(*model_, roster_, pool_, config.eval.clients),
-        round_(comm, cluster_, config, roster_, *model_, pool_),
-        parameters_(cluster_, cluster_.leads() ? model_->layout().size() : 0) {
-    const std::string plan = describe_plan(comm, cluster_, config, roster_, *model_, round_.exchange());
+        evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
+        round_(comm, checked(cluster_), config, run_.roster, *run_.model, *run_.algorithm, states_, pool_),
+        global_(cluster_, cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
+        kept_(comm, cluster_, config, run_.roster, states_),
+        losses_(comm, cluster_, run_.roster) {
+    const std::string plan = describe_plan(comm, cluster_, config, run_, round_);
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
-      coordinator_.emplace(config, roster_, *model_, parameters(), observer, started_);
+      coordinator_.emplace(config, run_.roster, *run_.model, *run_.algorithm, round_.message(),
+                           Global{global().first(model_size()), global().subspan(model_size())}, observer, started_);
       if (observer.plan) observer.plan(plan);
     });
+    kept_.restore(coordinator_ ? coordinator_->beginning() : Beginning());
   }
 
   Outcome run() {
@@ -76,86 +81,44 @@ class Federation {
     mpi::collectively(comm_, [&] {
       if (coordinator_) coordinator_->begin();
     });
+    kept_.begin(coordinator_ ? coordinator_->round() : 0);
     cluster_.rounds_begin();
     for (;;) {
       Order order = first_order();
-      announce(order, parameters());
-      if (order.lost > 0) go_on_without(order.lost);
+      announce(order, global());
+      if (order.lost > 0) go_on_without(order);
       lap(&checkpoint::Row::seconds_broadcast);
       if (order.evaluate) measure();
-      if (!order.verdict) close(order);
-      if (order.train) round_.train(order.plan, parameters());
+      if (!order.verdict) {
+        close(order);
+        save(order);
+      }
+      if (order.train) round_.train(order.plan, {model(), down()}, failed_ != ExitCode::done);
       lap(&checkpoint::Row::seconds_train);
-      if (order.evaluate) take_down(evaluator_.merged(comm_, cluster_));
+      if (order.evaluate) take_scores(evaluator_.merged(comm_, cluster_));
       if (order.verdict) {
         close(order);
         announce(order);
+        save(order);
       }
       if (!order.train) break;
-      finish_round();
+      if (!round_.tally().halt) finish_round();
     }
     cluster_.rounds_end();
     return outcome();
   }
 
-  static Roster checked(mpi::Communicator& comm, const Config& config) {
-    catch_preemption();
-    if (comm.lifeline() != nullptr) comm.lifeline()->give_signs_of_life(config.federation.deadline);
-    mpi::collectively(comm, [&] { config.check(); });
-    check_agreement(comm, config);
-    const data::Budget budget = {static_cast<std::size_t>(config.data.memory) << 20,
-                                 static_cast<std::size_t>(config.federation.threads)};
-    Roster roster = assemble(comm, config.data.shards, config.data.skip_bad, budget, config.federation.survive);
-    // A participant that may be lost evaluates nothing that the others would then miss.
-    double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
-                                                    : training_time(participants(comm), config, roster);
-    comm.broadcast_struct(time_of_root);  // of as many threads as rank 0 has been told
-    load_test(comm, roster, config.data.test, config.data.skip_bad, time_of_root);
-    return roster;
+  mpi::Cluster& checked(mpi::Cluster& cluster) {
+    check_memory(comm_, memory_to_train(comm_, cluster, config_, run_), "the model and updates");
+    return cluster;
   }
 
-  // Every rank reads its options by itself, and the file may be another one here. How much a rank holds and computes at
-  // once is its own.
-  static void check_agreement(mpi::Communicator& comm, Config config) {
-    const std::vector<Option> options = config.options();
-    std::string on_root;
-    for (const Option& option : options) on_root += option.text() + '\0';  // in no option
-    comm.broadcast(on_root);
-    mpi::collectively(comm, [&] {
-      std::istringstream texts(on_root);
-      std::string text;
-      for (const Option& option : options)
-        if (std::getline(texts, text, '\0') && text != option.text() && option.name != "data.memory" &&
-            option.name != "federation.threads")
-          fail(ExitCode::usage, "{}: expected '{}' as on rank 0, found '{}'", option.name, text, option.text());
-    });
-  }
-
-  // For how many examples, one after the other, a participant trains in a round.
-  static double training_time(int participants, const Config& config, const Roster& roster) {
-    const double clients = expected_cohort(config.federation, roster.clients) / participants;
-    const double at_once = std::clamp(clients, 1.0, static_cast<double>(config.federation.threads));
-    const double of_client = static_cast<double>(roster.examples) / static_cast<double>(roster.clients);
-    return clients / at_once * client::examples_per_round(config.client, of_client);
-  }
-
-  // Options that only make sense together with the data, on all ranks before anything is allocated for them.
-  std::unique_ptr<model::Model> make_model() {
-    std::unique_ptr<model::Model> model;
-    mpi::collectively(comm_, [&] {
-      roster_.check_none_idle(participants(comm_));
-      model = model::make(config_.model, roster_.schema);
-      client::make(*model, config_.client);
-      server::make(config_.server, 0);
-      check_target(config_.stop, roster_.schema.task);
-    });
-    check_memory(comm_, memory_to_train(comm_, cluster_, config_, roster_, model->layout().size()),
-                 "the model and updates");
-    return model;
-  }
-
-  // The model at hand, in memory that the node shares.
-  std::span<float> parameters() { return parameters_.of(0); }
+  std::size_t model_size() const { return run_.model->layout().size(); }
+  // The vectors that rank 0 broadcasts, in memory that the node shares: the model at hand, and what the method sends
+  // beside it.
+  std::span<float> global() { return global_.of(0); }
+  std::span<const float> model() { return global().first(model_size()); }
+  std::span<const float> down() { return global().subspan(model_size()); }
 
   void lap(double checkpoint::Row::*part) {
     if (coordinator_) coordinator_->lap(part);
@@ -164,7 +127,7 @@ class Federation {
   // On rank 0 runs `work`; an error ends the run on all ranks with the next order.
   template <class Work>
   void on_coordinator(Work work) {
-    if (!coordinator_) return;
+    if (!coordinator_ || failed_ != ExitCode::done) return;
     try {
       work(*coordinator_);
     } catch (const Error& error) {
@@ -175,54 +138,43 @@ class Federation {
 
   Order first_order() {
     Order order;
-    if (failed_ != ExitCode::done) return order;
     on_coordinator([&](Coordinator& c) {
-      order.lost = static_cast<std::int32_t>(std::min<std::size_t>(cluster_.lost() - gone_.size(), kAtOnce));
+      order.lost = losses_.new_ones();
       c.open();
       order.evaluate = c.evaluation_due();
       order.train = !c.stopping();
       order.verdict = order.evaluate || !order.train;
-      if (order.train) order.plan = round_.plan(c.round() + 1, c.exponent());
+      order.save = !order.verdict && c.checkpoint_due();
+      order.round = c.round();
+      order.oldest_kept = c.oldest_kept();
+      if (order.train) order.plan = round_.plan(c.round() + 1, c.scale());
     });
     return order;
   }
 
-  // On all ranks: what the next `lost` ranks hosted goes to those that are left.
-  void go_on_without(std::int32_t lost) {
-    std::array<std::int32_t, kAtOnce> ranks{};
-    for (std::size_t i = 0; coordinator_ && i < static_cast<std::size_t>(lost); ++i)
-      ranks[i] = cluster_.lost(gone_.size() + i);
-    cluster_.broadcast(ranks);
-    std::vector<std::uint64_t> theirs, left;
-    for (std::int32_t i = 0; i < lost; ++i) {
-      theirs.push_back(static_cast<std::uint64_t>(ranks[static_cast<std::size_t>(i)]) - 1);
-      gone_.push_back(theirs.back());
-      if (coordinator_)
-        coordinator_->record(fmt::format("rank {} did not answer in round {}; it hosted {}", theirs.back() + 1,
-                                         coordinator_->round(), roster_.clients_of(theirs.back())));
-    }
-    for (int p = 0; p < participants(comm_); ++p)
-      if (std::find(gone_.begin(), gone_.end(), static_cast<std::uint64_t>(p)) == gone_.end())
-        left.push_back(static_cast<std::uint64_t>(p));
-    if (left.empty()) return;
-    std::uint64_t out_of_reach = roster_.take_over(theirs, left, participant_index(comm_));
-    round_.clients_changed();
-    cluster_.all_merge<std::uint64_t, add>(out_of_reach, kDeadlinesToLoad);
-    if (coordinator_)
-      coordinator_->record(out_of_reach == 0
-                               ? "the other participants have taken over its clients"
-                               : fmt::format("{} of its clients cannot be read by the other participants, "
-                                             "or have changed on file, and take no further part",
-                                             out_of_reach));
-  }
-  static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
-
-  // Files what is known of the model at hand, saves it when due, and decides whether the run ends with it.
+  // Files what is known of the model at hand, and decides whether the run ends with it and whether it is saved.
   void close(Order& order) {
     on_coordinator([&](Coordinator& c) {
-      if (!c.closed()) c.close();
+      order.save = c.closed() ? c.checkpoint_due() : c.close();
       order.train = !c.stopping();
     });
+  }
+
+  // On all ranks: the participants store what their clients keep, as it belongs to the model at hand, and rank 0 the
+  // model.
+  void save(const Order& order) {
+    if (!order.save) return;
+    StoredStates stored;
+    if (!states_.none())
+      stored = kept_.store(order.round, order.oldest_kept);
+    on_coordinator([&](Coordinator& c) { c.save(stored.sum, stored.failure()); });
+  }
+
+  // On all ranks: what the ranks that are lost hosted goes to those that are left.
+  void go_on_without(const Order& order) {
+    for (const std::string& event : losses_.go_on_without(order.lost, order.round, kept_))
+      if (coordinator_) coordinator_->record(event);
+    round_.clients_changed();
   }
 
   // From rank 0 to all: an order and, if there is one, a vector.
@@ -233,91 +185,72 @@ class Federation {
     std::array<char, 1000> sentence{};
     failure_.copy(sentence.data(), sentence.size() - 1);
     cluster_.broadcast(sentence);
-    leave_the_lost(order.failed);
+    losses_.leave(order.failed);
     throw mpi::CollectiveError(order.failed, sentence.data());
   }
 
   void measure() {
-    evaluator_.measure(parameters());
+    evaluator_.measure(model());
     lap(&checkpoint::Row::seconds_evaluate);
   }
 
-  void take_down(const Scores& scores) {
+  void take_scores(const Scores& scores) {
     if (!coordinator_) return;
-    checkpoint::Row& row = coordinator_->row();
-    if (roster_.test_rows > 0) {
-      row.test_loss = scores.test.loss;
-      row.test_metric = scores.test.metric;
-    }
-    if (config_.eval.clients) {
-      row.client_mean = scores.clients.mean;
-      row.client_p10 = scores.clients.p10;
-      row.client_p50 = scores.clients.p50;
-      row.client_p90 = scores.clients.p90;
-      row.client_worst = scores.clients.worst;
-    }
+    scores.file_in(coordinator_->row());
     lap(&checkpoint::Row::seconds_evaluate);
   }
 
-  std::span<float> delivered() {
+  client::Message delivered() {
     try {
       return round_.deliver();
     } catch (const mpi::CollectiveError& error) {
-      leave_the_lost(error.code());
+      losses_.leave(error.code());
       throw;
     }
   }
 
-  // On all ranks at the end of the run. Of those who were lost last nobody knows but rank 0.
-  void leave_the_lost(ExitCode code) {
-    cluster_.look_for_lost();
-    if (!gone_.empty() || cluster_.lost() > 0)
-      cluster_.abandon_lost(static_cast<int>(code), cluster_.lost() > gone_.size());
-  }
-
   void finish_round() {
-    const std::span<float> update = delivered();
+    const client::Message mean = delivered();
     lap(&checkpoint::Row::seconds_exchange);
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1) - cluster_.lost();
     if (cluster_.lost() > 0 && senders == 0) fail(ExitCode::stopped, "no participant is left");
     const Tally& tally = round_.tally();
-    coordinator_->step(round_, update, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
-                       senders * parameters().size_bytes());
+    coordinator_->step(round_, mean, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
+                       senders * global().size_bytes());
   }
 
   Outcome outcome() {
+    Order last;
+    on_coordinator([&](Coordinator& c) { last.complete = c.stop()->complete; });
+    announce(last);
     Outcome outcome;
-    bool complete = true;
+    outcome.code = last.complete ? ExitCode::done : ExitCode::stopped;
     if (coordinator_) {
-      complete = coordinator_->stop()->complete;
       outcome.reason = coordinator_->stop()->reason;
       outcome.checkpoint = coordinator_->saved_as();
-      outcome.weights_sha256 = checkpoint::weights_digest(parameters());
+      outcome.weights_sha256 = checkpoint::weights_digest(model());
       outcome.history = coordinator_->history();
-      outcome.metric = checkpoint::metric_name(roster_.schema.task);
+      outcome.metric = checkpoint::metric_name(run_.roster.schema.task);
     }
-    cluster_.broadcast(complete);
-    outcome.code = complete ? ExitCode::done : ExitCode::stopped;
-    leave_the_lost(outcome.code);
+    losses_.leave(outcome.code);
     return outcome;
   }
 
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   mpi::Communicator& comm_;
   const Config& config_;
-  Roster roster_;
+  Prepared run_;
   mpi::Cluster cluster_;
-  std::unique_ptr<model::Model> model_;
+  client::States states_;  // of the clients here
   ThreadPool pool_;
   Evaluator evaluator_;
   Round round_;
-  mpi::Shared<float> parameters_;           // of each node's leader
+  mpi::Shared<float> global_;               // of each node's leader
+  KeptStates kept_;                         // where they are stored
+  Losses losses_;
   std::optional<Coordinator> coordinator_;  // on rank 0
-  static constexpr std::size_t kAtOnce = 200;
-  static constexpr int kDeadlinesToLoad = 10;  // for the clients of a lost participant
-  std::vector<std::uint64_t> gone_;            // participants that the others go on without
-  ExitCode failed_ = ExitCode::done;           // rank 0: what ends the run
+  ExitCode failed_ = ExitCode::done;        // rank 0: what ends the run
   std::string failure_;
 };
 

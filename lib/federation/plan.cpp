@@ -39,34 +39,40 @@ std::string describe_test(const Config& config, const Roster& roster) {
 }  // namespace
 
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                              const Roster& roster, std::size_t parameters) {
+                              const Prepared& run) {
+  const Roster& roster = run.roster;
+  const std::size_t parameters = run.model->layout().size();
   const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
   const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
+  const Layout message = message_of(*run.model, *run.algorithm, config.update);
+  const std::uint64_t down = run.algorithm->down().size(), clients = clients_in_a_round(config, roster);
   std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
-  const bool in_place = client::steps_in_place(config.client, config.model.l2, largest, client::block_rows(largest));
-  vectors += threads * (1u + (in_place ? 0 : 1) + (config.client.momentum > 0 ? 1 : 0));  // local, gradient, velocity
-  std::uint64_t examples = threads * client::block_rows(largest);
+  vectors += threads * run.algorithm->vectors(largest);
+  std::uint64_t floats = (cluster.leads() ? down : 0) + threads * message.size();
+  if (threads > 0) floats += (roster.mine.clients() + clients) * run.algorithm->kept().size();  // if all take part
+  std::uint64_t examples = threads * client::HostLocal::block_rows(largest);
   examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
-    vectors += 2 + 2 * states;      // the update; a checkpoint that is gone on from, for a moment,
+    vectors += 1 + 2 * states;      // a checkpoint that is resumed, for a moment,
     vectors += states > 0 ? 1 : 0;  // and an array of its state twice
+    floats += message.size() + down;
   }
-  return (vectors * parameters + examples * roster.schema.features()) * sizeof(float) +
-         aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads,
-                                    clients_in_a_round(config, roster));
+  return (vectors * parameters + floats + examples * roster.schema.features()) * sizeof(float) +
+         aggregate::exchange_memory(aggregate::kind(config.aggregate), message, threads, clients);
 }
 
 std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                          const Roster& roster, const model::Model& model, const aggregate::Exchange& exchange) {
+                          const Prepared& run, const Round& round) {
+  const Roster& roster = run.roster;
   const double cohort = expected_cohort(config.federation, roster.clients);
-  const std::uint64_t d = model.layout().size();
+  const std::uint64_t d = run.model->layout().size(), down = run.algorithm->down().size();
   const double p = static_cast<double>(participants(comm));
   const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, d) + held, examples};
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, run) + held, examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;
@@ -88,11 +94,11 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
       participants(comm), participants(comm) == 1 ? "participant" : "participants", least, most,
       config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
-      model.layout().size(), config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
+      d, config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
       config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
-      bytes_text(d * sizeof(float)), bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory),
-      bytes_text(d * sizeof(float) + 16384), states, config.run.dir);
+      bytes_text((d + down) * sizeof(float)), bytes_text(round.exchange().bytes_up(1, per_rank)), bytes_text(memory),
+      bytes_text((d + down) * sizeof(float) + 16384), states, config.run.dir);
 }
 
 }  // namespace fedmpi::federation

@@ -4,21 +4,20 @@
 #include <cstdint>
 #include <string>
 
-#include "aggregate/exchange.hpp"
 #include "federation/config.hpp"
-#include "federation/roster.hpp"
-#include "model/model.hpp"
+#include "federation/prepared.hpp"
+#include "federation/round.hpp"
 #include "mpi/cluster.hpp"
 
 namespace fedmpi::federation {
 
 // Bytes that this rank comes to hold beside its data: vectors as long as the model, its clients' updates, and batches.
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                              const Roster& roster, std::size_t parameters);
+                              const Prepared& run);
 
 // Clients, ranks, parameters, bytes per round, memory per rank and the size of a checkpoint. On all ranks
 // together; the text is valid on rank 0.
 std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                          const Roster& roster, const model::Model& model, const aggregate::Exchange& exchange);
+                          const Prepared& run, const Round& round);
 
 }  // namespace fedmpi::federation

@@ -1,11 +1,11 @@
 // One round:
 //   1. every rank draws the same cohort and finds its own clients in it;
-//   2. each of them trains from the broadcast parameters, on the rank's threads;
-//   3. every update is checked and handed to the exchange with its weight;
-//   4. all ranks learn the losses, the bad updates and the largest value seen;
-//   5. if that value does not fit the scale of the exact sum the scale is changed, and if anything has been encoded
-//      with the old one, 2 to 4 are done again: training is a function of its inputs, so the updates come out the same;
-//   6. the exchange delivers the aggregate to rank 0.
+//   2. each of them trains from the broadcast model, on the rank's threads;
+//   3. every update is filtered, every reply checked, and its message handed to the exchange with its weight;
+//   4. all ranks learn the losses, the bad replies and the largest values seen;
+//   5. if these do not fit the scale of the exact sum the scale is changed, and if anything has been encoded with the
+//      old one, 2 to 4 are done again: training is a function of its inputs, so the replies come out the same;
+//   6. the exchange delivers the aggregate to rank 0. Only then does the round count, and what clients keep is kept.
 #include "federation/round.hpp"
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 #include <mutex>
 
 #include "base/error.hpp"
-#include "base/magnitude.hpp"
 #include "base/names.hpp"
+#include "client/host_local.hpp"
 #include "data/prefetcher.hpp"
 #include "federation/cohort.hpp"
 #include "mpi/collective_error.hpp"
@@ -26,13 +26,16 @@ namespace {
 
 void merge(Tally& into, const Tally& from) {
   into.loss.add(from.loss);
+  into.labels.add(from.labels);
   into.clients += from.clients;
   into.examples += from.examples;
   into.weight += from.weight;
+  into.clipped += from.clipped;
   into.bad += from.bad;
   into.first_bad = std::min(into.first_bad, from.first_bad);
-  into.largest = std::max(into.largest, from.largest);
+  secure::take_larger(into.largest, from.largest);
   into.encoded |= from.encoded;
+  into.halt |= from.halt;
 }
 
 std::size_t training_threads(const mpi::Communicator& comm, const ThreadPool& pool) {
@@ -41,24 +44,39 @@ std::size_t training_threads(const mpi::Communicator& comm, const ThreadPool& po
 
 }  // namespace
 
+Layout message_of(const model::Model& model, const client::Algorithm& algorithm, const update::Options& filters) {
+  TensorOptions update;
+  for (const auto& filter : update::make(filters))
+    if (filter->bound()) update.exponent = secure::exponent_for(*filter->bound());
+  Layout message;
+  message.add("", "update", {model.layout().size()}, update);
+  message.append(algorithm.up());
+  return message;
+}
+
 Round::Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& config, const Roster& roster,
-             const model::Model& model, ThreadPool& pool)
+             const model::Model& model, const client::Algorithm& algorithm, client::States& states, ThreadPool& pool)
     : comm_(comm),
       cluster_(cluster),
       config_(config),
       roster_(roster),
       model_(model),
+      algorithm_(algorithm),
+      states_(states),
       pool_(pool),
-      algorithm_(client::make(model, config.client)),
-      exchange_(aggregate::make_exchange(aggregate::kind(config.aggregate), model.layout().size(),
+      filters_(update::make(config.update)),
+      message_(message_of(model, algorithm, config.update)),
+      rest_(message_.tensors().size() > 1 ? message_.tensors()[1].offset : message_.size()),
+      exchange_(aggregate::make_exchange(aggregate::kind(config.aggregate), message_,
                                          {comm, cluster, training_threads(comm, pool)})) {
+  for (const std::uint32_t size : roster.sizes) weight_of_all_ += aggregate::weight(config.aggregate, size);
   clients_changed();
 }
 
 void Round::clients_changed() {
-  workers_.clear();
+  locals_.clear();
   for (std::size_t t = 0; t < training_threads(comm_, pool_); ++t)
-    workers_.emplace_back(model_, roster_.schema, config_.client, roster_.mine.largest_client());
+    locals_.push_back(std::make_unique<client::HostLocal>(model_, roster_.schema, roster_.mine.largest_client()));
 }
 
 void Round::draw(std::uint64_t round) {
@@ -67,8 +85,8 @@ void Round::draw(std::uint64_t round) {
   draw_cohort(sampling, roster_.clients, expected, config_.federation.seed, round, cohort_);
 }
 
-RoundPlan Round::plan(std::uint64_t round, int exponent) {
-  RoundPlan plan{round, 0, 0, exponent};
+RoundPlan Round::plan(std::uint64_t round, const secure::Scale& scale) {
+  RoundPlan plan{.round = round, .scale = scale};
   draw(round);
   constexpr std::size_t kAhead = 16;  // few of many: their sizes are in no cache yet
   for (std::size_t i = 0; i < cohort_.size(); ++i) {
@@ -77,22 +95,32 @@ RoundPlan Round::plan(std::uint64_t round, int exponent) {
     plan.cohort_weight += weight;
     plan.cohort += weight > 0 ? 1 : 0;
   }
+  plan.denominator = static_cast<double>(plan.cohort_weight);
+  if (config_.aggregate.denominator == "expected")
+    plan.denominator = static_cast<double>(weight_of_all_) * expected_cohort(config_.federation, roster_.clients) /
+                       static_cast<double>(roster_.clients);
   return plan;
 }
 
-void Round::train(const RoundPlan& plan, std::span<const float> parameters) {
+void Round::train(const RoundPlan& plan, const Broadcast& from, bool halt) {
   plan_ = plan;
   find_my_clients();
   for (;;) {
+    states_.forget();
     exchange_->begin(mine_.size());
-    exchange_->set_exponent(plan_.exponent);
-    own_ = train_mine(parameters);
+    exchange_->set_scale(plan_.scale);
+    own_ = train_mine(from);
+    own_.halt = halt;
     tell_all();
-    if (exchange_->fits(tally_.largest, plan_.exponent)) return;
-    plan_.exponent = secure::exponent_for(tally_.largest);
-    exchange_->set_exponent(plan_.exponent);
+    if (tally_.halt || fits()) return;
+    plan_.scale = secure::scale_for(message_, tally_.largest, plan_.share(), plan_.scale);
+    exchange_->set_scale(plan_.scale);
     if (!tally_.encoded) return;
   }
+}
+
+bool Round::fits() const {
+  return !exchange_->has_scale() || secure::fits(message_, tally_.largest, plan_.share(), plan_.scale);
 }
 
 void Round::tell_all() {
@@ -101,57 +129,55 @@ void Round::tell_all() {
   cluster_.all_merge<Tally, merge>(tally_);
 }
 
-std::span<float> Round::deliver() {
+client::Message Round::deliver() {
   if (tally_.bad > 0 && config_.federation.bad_update == "abort") report_bad_update();
   for (;;) {
-    const double arrived = static_cast<double>(tally_.weight);
-    const std::span<float> sum =
-        exchange_->deliver(arrived > 0 ? static_cast<double>(plan_.cohort_weight) / arrived : 0.0);
-    if (!cluster_.survives()) return sum;
+    // Of a mean over those who came; a denominator that is expected stays as it is.
+    double correction = 1.0;
+    if (config_.aggregate.denominator != "expected")
+      correction = tally_.weight > 0 ? plan_.denominator / static_cast<double>(tally_.weight) : 0.0;
+    const std::span<float> sum = exchange_->deliver(correction);
     // Who was lost meanwhile may be in the tally and not in the sum: once more without it.
     bool again = cluster_.lost() > lost_;
-    cluster_.broadcast(again);
-    if (!again) return sum;
+    if (cluster_.survives()) cluster_.broadcast(again);
+    if (!again) {
+      states_.keep();
+      return sum.empty() ? client::Message() : parts_of(sum);
+    }
     tell_all();
   }
 }
 
-int Round::next_exponent() const { return tally_.largest > 0 ? secure::exponent_for(tally_.largest) : plan_.exponent; }
+client::Arrived Round::arrived() const {
+  return {.share = static_cast<double>(tally_.weight) / static_cast<double>(std::max<std::uint64_t>(1, weight_of_all_))};
+}
+
+secure::Scale Round::next_scale() const {
+  return secure::scale_for(message_, tally_.largest, plan_.share(), plan_.scale);
+}
+
+client::Message Round::parts_of(std::span<float> message) const {
+  return {message.first(model_.layout().size()), message.subspan(rest_)};
+}
 
 void Round::find_my_clients() {
   mine_.clear();
-  if (workers_.empty()) return;
+  if (locals_.empty()) return;
   draw(plan_.round);
   roster_.mine.find(cohort_, mine_);
   // The largest first, so that the threads end together.
   std::stable_sort(mine_.begin(), mine_.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
 }
 
-Tally Round::train_mine(std::span<const float> parameters) {
+Tally Round::train_mine(const Broadcast& from) {
   Tally tally;
   std::mutex mutex;
   roster_.mine.prefetcher().start(mine_);
   pool_.run(mine_.size(), [&](std::size_t thread, std::size_t i) {
     const data::ClientExamples examples = roster_.mine.prefetcher().take(thread, i);
-    client::Worker& worker = workers_[thread];
-    worker.parameters = exchange_->room(thread);
-    const std::size_t next = i + workers_.size();  // the client that this thread takes next, or one near it
-    worker.batch.to_prefetch = next < mine_.size() ? mine_[next].to_prefetch() : std::span<const std::byte>();
-    const double loss = algorithm_->train({examples, parameters, plan_.round, config_.federation.seed}, worker);
-    const float largest = largest_magnitude(worker.parameters);
-    const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
-    Tally one;
-    if (std::isfinite(largest)) {
-      exchange_->take(thread, static_cast<double>(weight) / static_cast<double>(plan_.cohort_weight), largest);
-      one.loss.add(loss * static_cast<double>(examples.size));
-      one.clients = 1;
-      one.examples = examples.size;
-      one.weight = weight;
-      one.largest = largest;
-    } else {
-      one.bad = 1;
-      one.first_bad = examples.id;
-    }
+    const std::size_t next = i + locals_.size();  // the client that this thread takes next, or one near it
+    locals_[thread]->prefetch_next(next < mine_.size() ? &mine_[next] : nullptr);
+    const Tally one = train_one(thread, examples, from);
     const std::lock_guard lock(mutex);
     merge(tally, one);
   });
@@ -159,7 +185,41 @@ Tally Round::train_mine(std::span<const float> parameters) {
   return tally;
 }
 
+Tally Round::train_one(std::size_t thread, const data::ClientExamples& examples, const Broadcast& from) {
+  const std::span<float> room = exchange_->room(thread);
+  const client::Reply reply = {parts_of(room), states_.next(examples.id)};
+  const auto [score, seen] = algorithm_.train({.examples = examples,
+                                               .global = from.model,
+                                               .down = from.down,
+                                               .kept = states_.of(examples.id),
+                                               .round = plan_.round,
+                                               .seed = config_.federation.seed},
+                                              *locals_[thread], reply);
+  Tally tally;
+  for (const auto& filter : filters_) tally.clipped += filter->apply(reply.update) ? 1 : 0;
+  tally.largest = secure::largest_of(message_, room);
+  if (!secure::all_finite(tally.largest)) {
+    states_.forget(examples.id);
+    Tally bad;
+    bad.bad = 1;
+    bad.first_bad = examples.id;
+    return bad;
+  }
+  const std::uint64_t weight = aggregate::weight(config_.aggregate, examples.size);
+  exchange_->take(thread, static_cast<double>(weight) / plan_.denominator, tally.largest);
+  if (score.count > 0) {
+    const double labels = score.count * static_cast<double>(examples.size) / static_cast<double>(seen);  // of one pass
+    tally.loss.add(score.loss / score.count * labels);
+    tally.labels.add(labels);
+  }
+  tally.clients = 1;
+  tally.examples = examples.size;
+  tally.weight = weight;
+  return tally;
+}
+
 void Round::report_bad_update() {
+  states_.forget();
   const auto report = [&](const std::string& client) {
     return fmt::format(
         "{}: expected a finite update, found NaN or Inf in round {} ({} such clients); lower client.lr, or set "

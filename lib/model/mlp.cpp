@@ -71,7 +71,9 @@ Score Mlp::forward(std::span<const float> parameters, const data::Batch& batch, 
     if (l + 1 < layers())
       activation_.apply(std::span(scratch.values[l]).first(used), std::span(scratch.slopes[l]).first(used));
   }
-  return loss_.apply(columns_of(scratch.values.back(), widths_.back(), n), batch);
+  Score score = loss_.apply(columns_of(scratch.values.back(), widths_.back(), n), batch);
+  score.count = static_cast<double>(n);
+  return score;
 }
 
 Score Mlp::evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const {

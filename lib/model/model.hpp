@@ -26,10 +26,12 @@ struct Options {
 struct Score {
   double loss = 0.0;    // without the penalty
   double metric = 0.0;  // classification: examples classified correctly; regression: squared error
+  double count = 0.0;   // examples
 
   Score& operator+=(const Score& other) {
     loss += other.loss;
     metric += other.metric;
+    count += other.count;
     return *this;
   }
 };

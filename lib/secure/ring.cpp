@@ -55,8 +55,8 @@ double to_double(std::int64_t x) {
   return outside >> 52 == 0;
 }
 
-template <Encode how, bool small>
-void encode_from(std::size_t first, std::span<const float> values, double factor, std::int64_t* sum) {
+template <Encode how, bool small, class Real>
+void encode_from(std::size_t first, std::span<const Real> values, double factor, std::int64_t* sum) {
   for (std::size_t j = first; j < values.size(); ++j) {
     const std::int64_t term = to_integer<small>(static_cast<double>(values[j]) * factor);
     sum[j] = how == Encode::set ? term : sum[j] + term;
@@ -82,9 +82,9 @@ void encode_all(std::span<const float> values, double factor, std::int64_t* sum)
 #endif
 }
 
-template <class ToDouble>
-void decode_all(std::span<const std::int64_t> sum, double scale, std::span<float> values, ToDouble to_double) {
-  for (std::size_t j = 0; j < values.size(); ++j) values[j] = static_cast<float>(to_double(sum[j]) * scale);
+template <class Real, class ToDouble>
+void decode_all(std::span<const std::int64_t> sum, double scale, std::span<Real> values, ToDouble to_double) {
+  for (std::size_t j = 0; j < values.size(); ++j) values[j] = static_cast<Real>(to_double(sum[j]) * scale);
 }
 
 }  // namespace
@@ -95,6 +95,14 @@ void encode(std::span<const float> values, double weight, int exponent, std::spa
     encode_all<Encode::set>(values, factor, sum.data());
   else
     encode_all<Encode::add>(values, factor, sum.data());
+}
+
+void encode(std::span<const double> values, double weight, int exponent, std::span<std::int64_t> sum, Encode how) {
+  const double factor = std::ldexp(weight, exponent);
+  if (how == Encode::set)
+    encode_from<Encode::set, false>(0, values, factor, sum.data());
+  else
+    encode_from<Encode::add, false>(0, values, factor, sum.data());
 }
 
 void add(std::span<const std::int64_t> part, std::span<std::int64_t> sum, Encode how) {
@@ -114,6 +122,10 @@ void decode(std::span<const std::int64_t> sum, double factor, int exponent, std:
   else
     decode_all(sum, scale, values, to_double<false>);
 #endif
+}
+
+void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<double> values) {
+  decode_all(sum, std::ldexp(factor, -exponent), values, [](std::int64_t x) { return static_cast<double>(x); });
 }
 
 }  // namespace fedmpi::secure

@@ -26,11 +26,13 @@ bool fits(float largest, int exponent);
 // sum[j] = or += round(weight · values[j] · 2^exponent)
 enum class Encode { set, add };
 void encode(std::span<const float> values, double weight, int exponent, std::span<std::int64_t> sum, Encode how);
+void encode(std::span<const double> values, double weight, int exponent, std::span<std::int64_t> sum, Encode how);
 
 // sum[j] = or += part[j]
 void add(std::span<const std::int64_t> part, std::span<std::int64_t> sum, Encode how);
 
 // values[j] = factor · sum[j] · 2^-exponent
 void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<float> values);
+void decode(std::span<const std::int64_t> sum, double factor, int exponent, std::span<double> values);
 
 }  // namespace fedmpi::secure

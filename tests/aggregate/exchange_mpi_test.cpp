@@ -5,15 +5,14 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <span>
-#include <thread>
 
 #include "base/magnitude.hpp"
 #include "base/thread_pool.hpp"
 #include "base/vector.hpp"
+#include "base/error.hpp"
 #include "secure/ring.hpp"
 
 namespace fedmpi::aggregate {
@@ -50,14 +49,23 @@ struct Cohort {
   }
 };
 
+Layout message_of(std::size_t parameters) {
+  Layout message;
+  message.add("", "update", {parameters});
+  return message;
+}
+secure::Largest largest(float update) { return {update}; }
+
 // All ranks on one node, by shared memory; by MPI alone; and both, on two or three nodes of which some have several.
 constexpr int kOneNode = 100;
 constexpr std::array kRanksPerNode = {kOneNode, 1, 2, 3};
 
 struct Exchanging {
   Exchanging(const Kind& kind, std::size_t parameters, int ranks_per_node, std::size_t threads = 3)
+      : Exchanging(kind, message_of(parameters), ranks_per_node, threads) {}
+  Exchanging(const Kind& kind, const Layout& message, int ranks_per_node, std::size_t threads = 3)
       : cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr, {}),
-        exchange(make_exchange(kind, parameters, {comm, cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
+        exchange(make_exchange(kind, message, {comm, cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
 
   // What the clients listed deliver, on rank 0.
   Vector delivered(const Cohort& cohort, const std::vector<std::size_t>& listed, double correction = 1.0,
@@ -66,16 +74,15 @@ struct Exchanging {
     for (const std::size_t c : cohort.hosted_by(comm))
       if (std::find(listed.begin(), listed.end(), c) != listed.end()) mine.push_back(c);
     exchange->begin(mine.size());
-    exchange->set_exponent(kExponent);
+    exchange->set_scale(secure::first_scale(message_of(cohort.parameters)));
     ThreadPool(threads).run(mine.size(), [&](std::size_t thread, std::size_t i) {
       const Vector update = cohort.update(mine[i]);
       std::fill_n(exchange->room(thread).begin(), update.size(), NAN);  // a bad one, which nobody takes
       std::copy(update.begin(), update.end(), exchange->room(thread).begin());
-      exchange->take(thread, cohort.weight(mine[i]), largest_magnitude(update));
+      exchange->take(thread, cohort.weight(mine[i]), largest(largest_magnitude(update)));
     });
     std::uint64_t agreed = mine.size();
     cluster.all_merge<std::uint64_t, add>(agreed);
-    if (comm.rank() == late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const std::span<const float> result = exchange->deliver(correction);
     cluster.release();
     return {result.begin(), result.end()};
@@ -93,7 +100,6 @@ struct Exchanging {
   mpi::Communicator comm{MPI_COMM_WORLD};
   mpi::Cluster cluster;
   std::unique_ptr<Exchange> exchange;
-  int late = -1;  // this rank comes to the exchange when the others have left it
 };
 
 // The weighted sum of these clients in double, or what the kind makes of their updates.
@@ -167,7 +173,7 @@ TEST(ExactExchange, HasTheBitsOfASerialSum) {
   }
 }
 
-// What goes from node to node in blocks: the sums of all, or of one; of two nodes the only update, of either.
+// What goes from node to node in blocks: the sums of all, or of one.
 TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
@@ -176,52 +182,70 @@ TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
         expect_bits_of_a_serial_sum(kind, cohort, std::array{1, 2, 3});
 }
 
-// On a node that has one update only, nobody adds up; a member that finds out late must not find the next round's.
-TEST(ExactExchange, WaitsForALateMember) {
-  for (const Kind& kind : kinds()) {
-    if (kind.need != Need::exact_sum) continue;
-    Exchanging e(kind, 1'000, 3);
-    for (int i = 0; i < 8; ++i) {
-      const bool here = i % 2 == 0;  // on rank 0's node
-      const Cohort cohort{1, 1'000, here ? 1 : 3};
-      e.late = here ? 2 : 4;
-      const Vector result = e.delivered(cohort, cohort.all());
-      if (e.comm.is_root()) expect_near(result, reference(kind, cohort, cohort.all(), 1.0), kind.name);
-    }
-  }
-}
-
 // The last update of each thread stays in its room.
 TEST(ExactExchange, HoldsNoMoreSumsThanUpdatesAreEncoded) {
   constexpr std::size_t kSmall = 1'000, kLarge = 3'000'000;
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::exact_sum) continue;
-    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 1), 0u);
-    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 3), 2 * kSmall * sizeof(std::int64_t));
-    EXPECT_EQ(exchange_memory(kind, kSmall, 4, 9), 4 * kSmall * sizeof(std::int64_t));
-    EXPECT_EQ(exchange_memory(kind, kLarge, 4, 9), kLarge * sizeof(std::int64_t));
-    EXPECT_EQ(exchange_memory(kind, kLarge, 0, 9), 0u) << "a rank that only aggregates";
+    EXPECT_EQ(exchange_memory(kind, message_of(kSmall), 4, 1), 0u);
+    EXPECT_EQ(exchange_memory(kind, message_of(kSmall), 4, 3), 2 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, message_of(kSmall), 4, 9), 4 * kSmall * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, message_of(kLarge), 4, 9), kLarge * sizeof(std::int64_t));
+    EXPECT_EQ(exchange_memory(kind, message_of(kLarge), 0, 9), 0u) << "a rank that only aggregates";
   }
 }
 
 TEST(GatherExchange, HoldsEveryUpdate) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::individual) {
-      const std::size_t few = exchange_memory(kind, 1'000, 4, 4);
-      EXPECT_EQ(exchange_memory(kind, 1'000, 4, 104), few + 100 * 1'000 * sizeof(float));
+      const std::size_t few = exchange_memory(kind, message_of(1'000), 4, 4);
+      EXPECT_EQ(exchange_memory(kind, message_of(1'000), 4, 104), few + 100 * 1'000 * sizeof(float));
     }
 }
 
-TEST(ExactExchange, KnowsWhatFitsItsScale) {
+// Three numbers in a scale of their own and two of eight bytes beside an update: each comes out as exact as its own
+// scale and type are.
+TEST(EveryExchange, DeliversEachPartInItsOwnScaleAndType) {
+  constexpr std::size_t kUpdate = 40'001;
+  Layout message = message_of(kUpdate);
+  message.add("", "counts", {3}, {.exponent = 20});
+  message.add("", "sums", {2}, {.type = Number::float64});
+  const std::size_t counts = message.tensors()[1].offset, sums = message.tensors()[2].offset;
   for (const Kind& kind : kinds()) {
-    const Exchanging e(kind, 10, kOneNode);
-    EXPECT_TRUE(e.exchange->fits(1.0F, kExponent)) << kind.name;
-    EXPECT_EQ(e.exchange->fits(1e30F, kExponent), kind.need != Need::exact_sum) << kind.name;
+    if (kind.need == Need::individual) {
+      EXPECT_THROW(check_exchange(kind, message), Error) << kind.name;
+      continue;
+    }
+    for (const int ranks_per_node : kRanksPerNode) {
+      Exchanging e(kind, message, ranks_per_node);
+      const bool trains = e.comm.size() == 1 || !e.comm.is_root();
+      const double share = 1.0 / std::max(1, e.comm.size() - 1);
+      e.exchange->begin(2);
+      secure::Scale scale = secure::first_scale(message);
+      scale.exponents[2] = secure::exponent_for(4e12F);
+      e.exchange->set_scale(scale);
+      for (int client = 0; trains && client < 2; ++client) {
+        const std::span<float> room = e.exchange->room(0);
+        std::fill_n(room.begin(), kUpdate, client == 0 ? 1e-6F : 3e-6F);
+        std::fill_n(room.begin() + counts, 3, 1000.0F);
+        for (double& x : as_doubles(room.subspan(sums, 4))) x = 1e12 + client;
+        e.exchange->take(0, share / 2, secure::largest_of(message, room));
+      }
+      std::uint64_t agreed = 0;
+      e.cluster.all_merge<std::uint64_t, Exchanging::add>(agreed);
+      const std::span<float> result = e.exchange->deliver(1.0);
+      if (e.comm.is_root()) {
+        EXPECT_NEAR(result[kUpdate - 1], 2e-6F, 1e-12F) << kind.name;
+        EXPECT_NEAR(result[counts + 2], 1000.0F, 1e-3F) << kind.name;
+        EXPECT_NEAR(as_doubles(result.subspan(sums, 4))[1], 1e12 + 0.5, 1e-2) << kind.name;
+      }
+      e.cluster.release();
+    }
   }
 }
 
 // An update that waits in its room has not been encoded, so the scale may still change; one before it has.
-TEST(ExactExchange, TakesAnotherExponentUntilSomethingIsEncoded) {
+TEST(ExactExchange, TakesAnotherScaleUntilSomethingIsEncoded) {
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::exact_sum) continue;
     Exchanging e(kind, 100, 1);
@@ -229,7 +253,7 @@ TEST(ExactExchange, TakesAnotherExponentUntilSomethingIsEncoded) {
     e.exchange->begin(2);
     for (const bool encoded : {false, true}) {
       std::fill_n(e.exchange->room(0).begin(), 100, 1.0F);
-      e.exchange->take(0, 0.5, 1.0F);
+      e.exchange->take(0, 0.5, largest(1.0F));
       EXPECT_EQ(e.exchange->encoded(), encoded);
     }
     e.exchange->begin(1);

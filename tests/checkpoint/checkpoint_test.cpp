@@ -40,7 +40,7 @@ Checkpoint wide_example() {
   c.layout = {};
   c.layout.add("dense_1", "kernel", {2, (1 << 20) + 1});
   c.parameters = test::random_vector(c.layout.size());
-  c.server.clear();
+  c.states.clear();
   return c;
 }
 
@@ -63,9 +63,11 @@ TEST_F(CheckpointFile, ComesBackAsItWas) {
   EXPECT_EQ(c.clients, written.clients);
   EXPECT_EQ(c.examples, written.examples);
   EXPECT_EQ(c.roster, written.roster);
-  EXPECT_EQ(c.exponent, written.exponent);
+  EXPECT_EQ(c.exponents, written.exponents);
+  EXPECT_EQ(c.client_states, written.client_states);
+  EXPECT_EQ(c.schema.label_names, written.schema.label_names);
   EXPECT_EQ(c.parameters, written.parameters);
-  EXPECT_EQ(c.server, written.server);
+  EXPECT_EQ(c.states, written.states);
   expect_same_history(c.history, written.history);
   ASSERT_EQ(c.layout.tensors().size(), 3u);
   for (std::size_t i = 0; i < 3; ++i) {
@@ -82,12 +84,12 @@ TEST_F(CheckpointFile, ComesBackAsItWas) {
 TEST_F(CheckpointFile, HoldsARegressionWithoutServerState) {
   Checkpoint written = example(0);
   written.schema = test::regression(5, 3);
-  written.server.clear();
+  written.states.clear();
   write(written, path_);
   const Checkpoint c = read(path_);
   EXPECT_EQ(c.schema.task, data::Task::regression);
   EXPECT_EQ(c.schema.targets, 3u);
-  EXPECT_TRUE(c.server.empty());
+  EXPECT_TRUE(c.states.empty());
   expect_same_history(c.history, written.history);
 }
 
@@ -127,12 +129,19 @@ TEST(CheckpointDigest, ChangesWithEverything) {
       {"clients", [](Checkpoint& c) { ++c.clients; }},
       {"examples", [](Checkpoint& c) { ++c.examples; }},
       {"roster", [](Checkpoint& c) { c.roster[0] = 'f'; }},
-      {"exponent", [](Checkpoint& c) { ++c.exponent; }},
+      {"exponent", [](Checkpoint& c) { ++c.exponents[0]; }},
+      {"clients that keep something", [](Checkpoint& c) { ++c.client_states.clients; }},
+      {"what they keep", [](Checkpoint& c) { ++c.client_states.checksum; }},
+      {"name of a label", [](Checkpoint& c) { c.schema.label_names[1] = "Yes"; }},
+      {"name of a column",
+       [](Checkpoint& c) {
+         c.schema.columns = {"a", "b", "c"};
+       }},
       {"layout", [](Checkpoint& c) { c.layout.add("dense_2", "bias", {0}); }},
       {"parameters", [](Checkpoint& c) { c.parameters.back() = -c.parameters.back(); }},
-      {"name of a state", [](Checkpoint& c) { c.server[1].first = "velocity"; }},
-      {"state", [](Checkpoint& c) { c.server[1].second[0] += 1.0F; }},
-      {"states", [](Checkpoint& c) { c.server.pop_back(); }},
+      {"name of a state", [](Checkpoint& c) { c.states[2].first = "server/velocity"; }},
+      {"state", [](Checkpoint& c) { c.states[1].second[0] += 1.0F; }},
+      {"states", [](Checkpoint& c) { c.states.pop_back(); }},
       {"history", [](Checkpoint& c) { c.history.pop_back(); }},
       {"clients in the history", [](Checkpoint& c) { ++c.history.back().clients; }},
       {"loss in the history", [](Checkpoint& c) { c.history.front().train_loss = kUnknown; }},
@@ -233,7 +242,7 @@ TEST_F(CheckpointFile, IsReadBackBeforeItCounts) {
     });
   };
   expect_refused_with_others("/model/dense_1/bias");
-  expect_refused_with_others("/server/" + c.server.back().first);
+  expect_refused_with_others("/" + c.states.back().first);
   expect_refused_after([&](const hdf5::Handle& file) {
     const hdf5::Handle seed(H5Aopen(file.get(), "seed", H5P_DEFAULT), H5Aclose);
     const std::uint64_t value = c.seed + 1;

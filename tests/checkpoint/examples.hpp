@@ -16,14 +16,17 @@ inline Checkpoint example(std::uint64_t round = 3) {
   c.schema.feature_shape = {3, 1};
   c.clients = 100;
   c.examples = 6000;
+  c.schema.label_names = {"no", "yes", "perhaps", "unknown"};
   c.roster = "0123456789abcdef";
-  c.exponent = -7;
+  c.client_states = {3, 77};
+  c.exponents = {-7, 42};
   c.layout.add("dense_1", "kernel", {3, 2});
   c.layout.add("dense_1", "bias", {2});
   c.layout.add("dense_2", "kernel", {2, 4});
   c.parameters = test::random_vector(c.layout.size());
-  c.server = {{"first_moment", test::random_vector(c.layout.size(), 1.0, 2)},
-              {"second_moment", test::random_vector(c.layout.size(), 1.0, 3)}};
+  c.states = {{"algorithm/control", test::random_vector(c.layout.size(), 1.0, 4)},
+              {"server/first_moment", test::random_vector(c.layout.size(), 1.0, 2)},
+              {"server/second_moment", test::random_vector(c.layout.size(), 1.0, 3)}};
   for (std::uint64_t r = 0; r <= round; ++r) {
     Row row;
     row.round = r;
@@ -34,5 +37,8 @@ inline Checkpoint example(std::uint64_t round = 3) {
   }
   return c;
 }
+
+inline void write(const Checkpoint& c, const std::string& path) { write(snapshot_of(c), path); }
+inline std::string digest(const Checkpoint& c) { return digest(snapshot_of(c)); }
 
 }  // namespace fedmpi::checkpoint

@@ -77,8 +77,8 @@ TEST_F(Run, RefusesWhatCannotBeADirectory) {
 
 TEST_F(Run, DoesNotTakeACheckpointForDamagedBecauseItsProbeWasKilled) {
   RunDirectory r = run();
-  r.save(example(1));
-  r.save(example(2));
+  r.save(snapshot_of(example(1)));
+  r.save(snapshot_of(example(2)));
   std::atomic<bool> caught = false;
   std::thread killer([&] {
     while (!caught)
@@ -104,7 +104,7 @@ TEST_F(Run, DoesNotTakeACheckpointForDamagedBecauseItsProbeWasKilled) {
 TEST_F(Run, KeepsTheNewestCheckpointsAndALinkToTheLast) {
   RunDirectory r = run(3);
   for (std::uint64_t round = 1; round <= 5; ++round) {
-    EXPECT_EQ(r.save(example(round)), file(round));
+    EXPECT_EQ(r.save(snapshot_of(example(round))), file(round));
     EXPECT_EQ(fs::read_symlink(path_ + "/latest.h5"), fmt::format("checkpoint-{:06}.h5", round));
     EXPECT_EQ(read(path_ + "/latest.h5").round, round);
   }
@@ -116,7 +116,7 @@ TEST_F(Run, KeepsTheNewestCheckpointsAndALinkToTheLast) {
 
 TEST_F(Run, FallsBackOverDamagedCheckpoints) {
   RunDirectory r = run(5);
-  for (std::uint64_t round = 1; round <= 3; ++round) r.save(example(round));
+  for (std::uint64_t round = 1; round <= 3; ++round) r.save(snapshot_of(example(round)));
   write_file(file(3), read_file(file(3)).substr(0, 500));
   write_file(file(4), "");
   Strings notes;
@@ -134,7 +134,7 @@ TEST_F(Run, OrdersRoundsBeyondAMillion) {
   for (const std::uint64_t round : {999'998u, 999'999u, 1'000'000u, 1'000'001u}) {
     Checkpoint c = example(1);
     c.round = round;
-    r.save(c);
+    r.save(snapshot_of(c));
   }
   EXPECT_EQ(r.checkpoints(), (Strings{file(999'999), file(1'000'000), file(1'000'001)}));
   EXPECT_EQ(newest(r), 1'000'001u);
@@ -142,18 +142,18 @@ TEST_F(Run, OrdersRoundsBeyondAMillion) {
 
 TEST_F(Run, SetsAsideCheckpointsOfLaterRounds) {
   RunDirectory r = run();
-  for (const std::uint64_t round : {1u, 2u, 3u}) r.save(example(round));
+  for (const std::uint64_t round : {1u, 2u, 3u}) r.save(snapshot_of(example(round)));
   r.set_aside_after(3);
   EXPECT_EQ(r.checkpoints(), (Strings{file(2), file(3)}));
   r.set_aside_after(2);
   EXPECT_EQ(r.checkpoints(), Strings{file(2)});
   EXPECT_TRUE(fs::exists(file(3) + ".damaged"));
   EXPECT_EQ(fs::read_symlink(path_ + "/latest.h5"), "checkpoint-000002.h5");
-  r.save(example(4));
+  r.save(snapshot_of(example(4)));
   EXPECT_EQ(r.checkpoints(), (Strings{file(2), file(4)})) << "what was set aside does not count";
   r.set_aside_after(0);
   EXPECT_TRUE(r.checkpoints().empty());
-  r.save(example(5));
+  r.save(snapshot_of(example(5)));
   fs::create_directory(file(5) + ".damaged");
   expect_error(ExitCode::io, {file(5), "cannot be renamed"}, [&] { r.set_aside_after(0); });
 }
@@ -168,19 +168,19 @@ TEST_F(Run, ACheckpointMayBeWrittenInTheWorkingDirectory) {
 
 TEST_F(Run, OverlooksOtherFiles) {
   RunDirectory r = run();
-  r.save(example(1));
+  r.save(snapshot_of(example(1)));
   const Strings others = {"/checkpoint-000009.h5.partial", "/notes.txt",         "/checkpoint-000008.csv",
                           "/checkpoint-best.h5",           "/checkpoint-2nd.h5", "/checkpoint-.h5"};
   for (const std::string& name : others) write_file(path_ + name, "x");
   EXPECT_EQ(newest(r), 1u);
-  for (const std::uint64_t round : {2u, 3u, 4u}) r.save(example(round));
+  for (const std::uint64_t round : {2u, 3u, 4u}) r.save(snapshot_of(example(round)));
   EXPECT_EQ(r.checkpoints(), (Strings{file(3), file(4)}));
   for (const std::string& name : others) EXPECT_TRUE(fs::exists(path_ + name)) << name;
 }
 
 TEST_F(Run, RemovesWhatWasHalfWrittenWhenARunWasKilled) {
   RunDirectory r = run();
-  r.save(example(1));
+  r.save(snapshot_of(example(1)));
   const Strings others = {"/notes.h5.partial", "/checkpoint-000009.h5"};
   for (const std::string& name : others) write_file(path_ + name, "x");
   write_file(path_ + "/checkpoint-000002.h5.partial", "x");

@@ -23,15 +23,27 @@ struct Setting {
   data::Dataset dataset = data::Dataset({test::random_block(schema, {13, 1, 30}, 1, 40)});
   Vector global = test::random_vector(model->layout().size(), 0.5);
 
-  Assignment assignment(data::ClientId client, std::uint64_t round = 1) const {
-    return {dataset.client(client), global, round, kSeed};
+  // Methods that keep or send something find small random numbers there.
+  Vector down = test::random_vector(model->layout().size(), 0.01, 3);
+  Vector kept = test::random_vector(model->layout().size(), 0.01, 4);
+
+  Assignment assignment(const Algorithm& algorithm, data::ClientId client, std::uint64_t round = 1) const {
+    return {.examples = dataset.client(client),
+            .global = global,
+            .down = std::span(down).first(algorithm.down().size()),
+            .kept = std::span(kept).first(algorithm.kept().size()),
+            .round = round,
+            .seed = kSeed};
   }
-  test::Worker worker(const Options& options) const { return {*model, schema, options, dataset.largest_client()}; }
+  test::Worker worker(const Algorithm& algorithm) const {
+    return {*model, algorithm, schema, dataset.largest_client()};
+  }
 
   Vector update(const Options& options, data::ClientId client, std::uint64_t round = 1) const {
-    test::Worker w = worker(options);
-    make(*model, options)->train(assignment(client, round), w);
-    return w.room;
+    const auto algorithm = make(*model, options);
+    test::Worker w = worker(*algorithm);
+    w.train(*algorithm, assignment(*algorithm, client, round));
+    return w.update;
   }
 
   // Mean gradient of loss and penalty over the examples listed, and the mean loss.
@@ -84,12 +96,13 @@ Reference fedavg_reference(const Setting& s, const Options& o, data::ClientId cl
 void expect_reference(const Setting& s, const Options& options) {
   for (const data::ClientId client : {40u, 41u, 42u}) {
     const Reference expected = fedavg_reference(s, options, client, 3);
-    test::Worker worker = s.worker(options);
-    const double loss = make(*s.model, options)->train(s.assignment(client, 3), worker);
-    EXPECT_NEAR(loss, expected.loss, 1e-5) << "client " << client;
+    const auto algorithm = make(*s.model, options);
+    test::Worker worker = s.worker(*algorithm);
+    const Trained trained = worker.train(*algorithm, s.assignment(*algorithm, client, 3));
+    EXPECT_NEAR(trained.score.loss / trained.score.count, expected.loss, 1e-5) << "client " << client;
     double size = 0.0;
     for (std::size_t j = 0; j < expected.update.size(); ++j) {
-      EXPECT_NEAR(worker.parameters[j], expected.update[j], 2e-6) << "client " << client << " parameter " << j;
+      EXPECT_NEAR(worker.update[j], expected.update[j], 2e-6) << "client " << client << " parameter " << j;
       size = std::max(size, std::abs(expected.update[j]));
     }
     EXPECT_GT(size, 1e-3) << "an update this small shows nothing";
@@ -107,10 +120,13 @@ TEST(FedSgd, StepsAlongTheMeanGradientOfAllExamples) {
     std::vector<std::uint32_t> all(s.dataset.client(client).size);
     std::iota(all.begin(), all.end(), 0U);
     const auto [gradient, loss] = s.gradient(client, all, s.global);
-    test::Worker worker = s.worker(options);
-    EXPECT_NEAR(make(*s.model, options)->train(s.assignment(client, 3), worker), loss, 1e-6);
+    const auto algorithm = make(*s.model, options);
+    test::Worker worker = s.worker(*algorithm);
+    const Trained trained = worker.train(*algorithm, s.assignment(*algorithm, client, 3));
+    EXPECT_NEAR(trained.score.loss / trained.score.count, loss, 1e-6);
+    EXPECT_EQ(trained.examples, all.size());
     for (std::size_t j = 0; j < gradient.size(); ++j)
-      EXPECT_NEAR(worker.parameters[j], -0.2 * 0.25 * double{gradient[j]}, 1e-7);
+      EXPECT_NEAR(worker.update[j], -0.2 * 0.25 * double{gradient[j]}, 1e-7);
   }
 }
 
@@ -122,6 +138,8 @@ TEST(EveryAlgorithm, AddsUpTheBlocksOfALargeClient) {
     std::vector<std::uint32_t> all(1000);
     std::iota(all.begin(), all.end(), 0U);
     const auto [gradient, loss] = s.gradient(0, all, s.global);
+    s.down.assign(s.down.size(), 0.0F);
+    s.kept = s.down;
     for (const Kind& kind : algorithms()) {
       const Vector update = s.update({.algorithm = kind.name, .batch = 0, .lr = 1.0}, 0);
       for (std::size_t j = 0; j < gradient.size(); ++j) EXPECT_NEAR(update[j], -gradient[j], 1e-6) << kind.name;
@@ -135,7 +153,7 @@ TEST(FedAvg, WithOneStepOverAllExamplesIsFedSgd) {
     for (const data::ClientId client : {40u, 41u, 42u}) {
       const Vector one = s.update({.algorithm = "fedsgd", .lr = 0.3}, client);
       const Vector other = s.update({.algorithm = "fedavg", .batch = 0, .lr = 0.3}, client);
-      for (std::size_t j = 0; j < one.size(); ++j) EXPECT_NEAR(one[j], other[j], 3e-7);
+      for (std::size_t j = 0; j < one.size(); ++j) EXPECT_NEAR(one[j], other[j], 3e-7);  // in another order
     }
   }
 }
@@ -179,16 +197,19 @@ void expect_function_of_assignment(const Setting& s, const Kind& kind) {
     SCOPED_TRACE(fmt::format("{} epochs {} steps {} batch {} momentum {}", kind.name, options.epochs, options.steps,
                              options.batch, options.momentum));
     const auto algorithm = make(*s.model, options);
-    test::Worker fresh = s.worker(options), used = s.worker(options);
-    const double loss = algorithm->train(s.assignment(42), fresh);
-    algorithm->train(s.assignment(41, 7), used);
-    algorithm->train(s.assignment(40), used);
-    EXPECT_EQ(algorithm->train(s.assignment(42), used), loss);
-    EXPECT_EQ(used.room, fresh.room);
+    const auto at = [&](data::ClientId client, std::uint64_t round = 1) {
+      return s.assignment(*algorithm, client, round);
+    };
+    test::Worker fresh = s.worker(*algorithm), used = s.worker(*algorithm);
+    const double loss = fresh.train(*algorithm, at(42)).score.loss;
+    used.train(*algorithm, at(41, 7));
+    used.train(*algorithm, at(40));
+    EXPECT_EQ(used.train(*algorithm, at(42)).score.loss, loss);
+    EXPECT_EQ(used, fresh);
 
-    test::Worker roomy(*s.model, s.schema, options, 5000);
-    EXPECT_EQ(algorithm->train(s.assignment(42), roomy), loss);
-    EXPECT_EQ(roomy.room, fresh.room);
+    test::Worker roomy(*s.model, *algorithm, s.schema, 5000);
+    EXPECT_EQ(roomy.train(*algorithm, at(42)).score.loss, loss);
+    EXPECT_EQ(roomy, fresh);
   }
 }
 

@@ -104,11 +104,15 @@ void expect_none(const model::Options& model_options, const data::Schema& schema
   const auto model = model::make(model_options, schema);
   const data::Dataset dataset({test::random_block(schema, {610, 1, 13, 256, 600})});
   const auto algorithm = make(*model, options);
-  test::Worker worker(*model, schema, options, dataset.largest_client());
+  test::Worker worker(*model, *algorithm, schema, dataset.largest_client());
   const Vector global = test::random_vector(model->layout().size(), 0.05);
-  algorithm->train({dataset.client(0), global, 1, 1}, worker);
+  const Vector down(algorithm->down().size()), kept(algorithm->kept().size());
+  const auto train = [&](data::ClientId client) {
+    worker.train(*algorithm, {.examples = dataset.client(client), .global = global, .down = down, .kept = kept});
+  };
+  train(0);
   EXPECT_EQ(allocations_of([&] {
-              for (data::ClientId c = 0; c < 5; ++c) algorithm->train({dataset.client(c), global, 2, 1}, worker);
+              for (data::ClientId c = 0; c < 5; ++c) train(c);
             }),
             0u)
       << options.algorithm << ", batch " << options.batch << ", model " << model_options.kind << " "

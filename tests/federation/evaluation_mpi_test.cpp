@@ -99,8 +99,8 @@ TEST(Evaluation, OfAModelWhoseOutputsOverflowIsInfinite) {
   evaluator.measure(parameters);
   const Scores scores = evaluator.merged(comm, cluster);
   if (!comm.is_root()) return;
-  for (const double value : {scores.test.loss, scores.test.metric, scores.clients.overall.loss, scores.clients.mean,
-                             scores.clients.p90, scores.clients.worst})
+  for (const double value : {scores.test->loss, scores.test->metric, scores.clients->overall.loss, scores.clients->mean,
+                             scores.clients->p90, scores.clients->worst})
     EXPECT_EQ(value, std::numeric_limits<double>::infinity());
 }
 
@@ -108,16 +108,16 @@ void expect_reference(const data::Schema& schema) {
   mpi::Communicator comm(MPI_COMM_WORLD);
   const Scores found = scores_of(comm, schema, 1), threaded = scores_of(comm, schema, 3);
   if (!comm.is_root()) return;
-  EXPECT_EQ(threaded.test.loss, found.test.loss);
-  EXPECT_EQ(threaded.test.metric, found.test.metric);
-  EXPECT_EQ(threaded.clients.overall.loss, found.clients.overall.loss);
-  EXPECT_EQ(threaded.clients.mean, found.clients.mean);
+  EXPECT_EQ(threaded.test->loss, found.test->loss);
+  EXPECT_EQ(threaded.test->metric, found.test->metric);
+  EXPECT_EQ(threaded.clients->overall.loss, found.clients->overall.loss);
+  EXPECT_EQ(threaded.clients->mean, found.clients->mean);
 
   const auto model = model::make({.kind = "mlp", .hidden = {9}, .activation = "tanh"}, schema);
   const Vector parameters = test::random_vector(model->layout().size());
   const model::Score whole = score_reference(*model, parameters, test::random_block(schema, {kTestRows}, 5));
-  EXPECT_NEAR(found.test.loss, whole.loss / static_cast<double>(kTestRows), 1e-6);
-  EXPECT_NEAR(found.test.metric, metric_of(schema, whole, kTestRows), 1e-6);
+  EXPECT_NEAR(found.test->loss, whole.loss / static_cast<double>(kTestRows), 1e-6);
+  EXPECT_NEAR(found.test->metric, metric_of(schema, whole, kTestRows), 1e-6);
 
   model::Score overall;
   std::vector<double> metrics;
@@ -130,14 +130,14 @@ void expect_reference(const data::Schema& schema) {
     weighted += metrics.back() * static_cast<double>(kClients[c]);
     examples += kClients[c];
   }
-  EXPECT_NEAR(found.clients.overall.loss, overall.loss / static_cast<double>(examples), 1e-6);
-  EXPECT_NEAR(found.clients.overall.metric, metric_of(schema, overall, examples), 1e-6);
-  EXPECT_NEAR(found.clients.mean, weighted / static_cast<double>(examples), 1e-6);
-  EXPECT_NEAR(found.clients.p10, quantile(metrics, 0.1), 1e-6);
-  EXPECT_NEAR(found.clients.p50, quantile(metrics, 0.5), 1e-6);
-  EXPECT_NEAR(found.clients.p90, quantile(metrics, 0.9), 1e-6);
+  EXPECT_NEAR(found.clients->overall.loss, overall.loss / static_cast<double>(examples), 1e-6);
+  EXPECT_NEAR(found.clients->overall.metric, metric_of(schema, overall, examples), 1e-6);
+  EXPECT_NEAR(found.clients->mean, weighted / static_cast<double>(examples), 1e-6);
+  EXPECT_NEAR(found.clients->p10, quantile(metrics, 0.1), 1e-6);
+  EXPECT_NEAR(found.clients->p50, quantile(metrics, 0.5), 1e-6);
+  EXPECT_NEAR(found.clients->p90, quantile(metrics, 0.9), 1e-6);
   const auto [least, most] = std::minmax_element(metrics.begin(), metrics.end());
-  EXPECT_NEAR(found.clients.worst, schema.task == data::Task::classification ? *least : *most, 1e-6);
+  EXPECT_NEAR(found.clients->worst, schema.task == data::Task::classification ? *least : *most, 1e-6);
 }
 
 TEST(Evaluation, OfClassesIsThatOfEveryExampleAlone) { expect_reference(test::classification(6, 4)); }
@@ -151,13 +151,13 @@ TEST(Evaluation, HasTheBitsOfASingleProcess) {
     if (!comm.is_root()) continue;
     mpi::Communicator self(MPI_COMM_SELF);
     const Scores alone = scores_of(self, schema, 2);
-    EXPECT_EQ(together.test.loss, alone.test.loss);
-    EXPECT_EQ(together.test.metric, alone.test.metric);
-    EXPECT_EQ(together.clients.overall.loss, alone.clients.overall.loss);
-    EXPECT_EQ(together.clients.overall.metric, alone.clients.overall.metric);
-    EXPECT_EQ(together.clients.mean, alone.clients.mean);
-    EXPECT_EQ(together.clients.p10, alone.clients.p10);
-    EXPECT_EQ(together.clients.worst, alone.clients.worst);
+    EXPECT_EQ(together.test->loss, alone.test->loss);
+    EXPECT_EQ(together.test->metric, alone.test->metric);
+    EXPECT_EQ(together.clients->overall.loss, alone.clients->overall.loss);
+    EXPECT_EQ(together.clients->overall.metric, alone.clients->overall.metric);
+    EXPECT_EQ(together.clients->mean, alone.clients->mean);
+    EXPECT_EQ(together.clients->p10, alone.clients->p10);
+    EXPECT_EQ(together.clients->worst, alone.clients->worst);
   }
 }
 

@@ -61,7 +61,7 @@ class Nodes(batch.Jobs):
         job.until(started_again, "no second start")
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
-        self.assertIn("going on after round", job.text())
+        self.assertIn("continuing after round", job.text())
 
     def test_no_rank_starts_before_all_others_listen(self):
         """An earlier message crashes the rank that it is sent to."""
@@ -133,7 +133,7 @@ class Nodes(batch.Jobs):
         self.hurry("run")
         batch.slurm.start_node("node2")
         self.assertEqual(job.sha256(), expected)
-        self.assertIn("going on after round", job.text())
+        self.assertIn("continuing after round", job.text())
 
     def test_a_node_that_is_cut_off_takes_the_job_down_which_goes_on_later(self):
         """Within 10 s, also where ranks give signs of life, which TCP then repeats for minutes."""
@@ -155,7 +155,7 @@ class Nodes(batch.Jobs):
         batch.slurm.connect("node2", True)
         for job in jobs:
             self.assertEqual(job.sha256(), expected)
-            self.assertIn("going on after round", job.text())
+            self.assertIn("continuing after round", job.text())
 
     def folders(self, job):
         """What it has on the nodes' own disks and in their memory."""

@@ -47,7 +47,7 @@ class Disturbed(batch.Jobs):
                 self.assertGreaterEqual(len(re.findall(r"^time limit: [\d.]+ s of [\d.]+ s used, .*--run.resume auto goes on$", log, re.MULTILINE)),
                                         limits, log)
                 self.assertGreaterEqual(log.count("stopped early, to be queued again"), 2)
-                self.assertGreaterEqual(log.count("going on after round"), 3)
+                self.assertGreaterEqual(log.count("continuing after round"), 3)
                 self.assertGreaterEqual(int(batch.slurm.show(job.number)["Restarts"]), 3)
                 self.assert_whole_history(job, self.ROUNDS)
 
@@ -65,7 +65,7 @@ class Disturbed(batch.Jobs):
                 job.until(lambda: job.text().count("train.sbatch: job ") == 2, "no second start", 100)
                 self.hurry(name)
                 self.assertEqual(job.sha256(), expected)
-                self.assertGreaterEqual(int(re.search(r"going on after round (\d+)", job.text())[1]), 2)  # of 3 and more
+                self.assertGreaterEqual(int(re.search(r"continuing after round (\d+)", job.text())[1]), 2)  # of 3 and more
                 self.assert_whole_history(job, 200)
 
     def test_a_more_urgent_job_while_shards_are_copied(self):
@@ -142,7 +142,7 @@ class Disturbed(batch.Jobs):
         job.until_started(2, rounds=0)
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
-        first, second = map(int, re.findall(r"going on after round (\d+)", job.text()))
+        first, second = map(int, re.findall(r"continuing after round (\d+)", job.text()))
         self.assertEqual(first, 10)
         self.assertGreater(second, 10)
         self.assert_whole_history(job, 200)
@@ -158,7 +158,7 @@ class Disturbed(batch.Jobs):
         job.until_started(2, rounds=0)
         self.hurry("run")
         self.assertEqual(job.sha256(), expected)
-        self.assertIn("going on after round", job.text())
+        self.assertIn("continuing after round", job.text())
 
     def test_a_launcher_that_lives_with_dead_ranks_goes_on_without_one(self):
         self.configure(200, **{"federation.survive": "on", "federation.deadline": 5})
@@ -195,10 +195,10 @@ class Disturbed(batch.Jobs):
         self.configure(10**6)
         job = self.job("run", "--stop.minutes", "0.01", FEDMPI_RESTARTS=0)
         self.assertIn("not queued again after 0 restarts", job.ended(support.STOPPED))
-        self.assertNotIn("going on after round", job.text())
+        self.assertNotIn("continuing after round", job.text())
         job = self.job("run", "--stop.minutes", "0.01", sbatch=["--no-requeue"])
         self.assertIn("not queued again; to go on, submit the same job once more", job.ended(support.STOPPED))
-        self.assertIn("going on after round", job.text())
+        self.assertIn("continuing after round", job.text())
 
 
 if __name__ == "__main__":

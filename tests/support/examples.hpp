@@ -67,13 +67,24 @@ inline Vector random_vector(std::size_t n, double deviation = 1.0, std::uint64_t
   return values;
 }
 
-// A worker with a place of its own for its update, which in a round is the exchange's.
-struct Worker : client::Worker {
-  Worker(const model::Model& model, const data::Schema& schema, const client::Options& options, std::size_t largest)
-      : client::Worker(model, schema, options, largest), room(model.layout().size()) {
-    parameters = room;
+// A thread that trains clients, with places of its own for what they reply, which in a round are the exchange's and the
+// states'.
+struct Worker {
+  Worker(const model::Model& model, const client::Algorithm& algorithm, const data::Schema& schema, std::size_t largest)
+      : local(model, schema, largest),
+        update(model.layout().size()),
+        rest(algorithm.up().size()),
+        kept(algorithm.kept().size()) {}
+
+  client::Trained train(const client::Algorithm& algorithm, const client::Assignment& assignment) {
+    return algorithm.train(assignment, local, {{update, rest}, kept});
   }
-  Vector room;
+  bool operator==(const Worker& other) const {
+    return update == other.update && rest == other.rest && kept == other.kept;
+  }
+
+  client::HostLocal local;
+  Vector update, rest, kept;
 };
 
 }  // namespace fedmpi::test

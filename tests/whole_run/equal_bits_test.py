@@ -40,7 +40,7 @@ class EqualBits(support.WholeRun):
         before = self.train(run, {**options, "federation.rounds": PAUSE}, ranks=5).sha256
         self.assertNotEqual(before, undisturbed)
         after = self.train(run, {**options, "run.resume": "auto"}, ranks=3)
-        self.assertIn(f"going on after round {PAUSE}", after.err)
+        self.assertIn(f"continuing after round {PAUSE}", after.err)
         self.assertEqual(after.sha256, undisturbed)
 
     def assert_each_survives_a_pause(self, shards, variants):

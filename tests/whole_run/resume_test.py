@@ -70,7 +70,7 @@ class RunDirectory(ElevenRounds):
         undisturbed = self.train("run", self.options)
         checkpoint = self.folder / "run" / "checkpoint-000008.h5"
         resumed = self.train("other", {**self.options, "run.resume": checkpoint}, ranks=3)
-        self.assertIn("going on after round 8", resumed.err)
+        self.assertIn("continuing after round 8", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
 
     def test_a_last_round_that_was_saved_before_it_was_evaluated_is_evaluated(self):
@@ -88,7 +88,7 @@ class RunDirectory(ElevenRounds):
         start = {**self.options, "run.resume": self.folder / "run" / "checkpoint-000008.h5"}
         self.train("other", {**start, "federation.rounds": 10}, ranks=3)
         again = self.train("other", start, ranks=2)
-        self.assertIn("going on after round 10", again.err)
+        self.assertIn("continuing after round 10", again.err)
         self.assertEqual(again.sha256, undisturbed.sha256)
         self.train("third", {**self.options, "federation.rounds": 10})
         before = support.folder_digest(self.folder / "third")
@@ -98,13 +98,13 @@ class RunDirectory(ElevenRounds):
         whole = start["run.resume"].read_bytes()
         start["run.resume"].unlink()  # as the other run does that goes on
         again = self.train("other", {**start, "federation.rounds": 12}, ranks=2)
-        self.assertIn("going on after round 11", again.err)
+        self.assertIn("continuing after round 11", again.err)
         start["run.resume"].write_bytes(whole)
         self.train("fourth", {**start, "federation.rounds": 9}, ranks=2)
         newest = self.folder / "fourth" / "checkpoint-000009.h5"
         newest.write_bytes(newest.read_bytes()[:-100])
         again = self.train("fourth", start, ranks=3)
-        self.assertIn("going on after round 8", again.err)
+        self.assertIn("continuing after round 8", again.err)
         self.assertEqual(again.sha256, undisturbed.sha256)
         self.train("begun", {**self.options, "stop.minutes": 1e-6}, code=support.STOPPED)
         begun = next((self.folder / "begun").glob("checkpoint-*.h5"))
@@ -189,7 +189,7 @@ class DamagedCheckpoints(ElevenRounds):
         for what, ended in zip(self.DAMAGES, support.together([lambda r=r: self.resume(*r) for r in runs])):
             with self.subTest(damage=what):
                 self.assertRegex(ended.err, r"(?m)^note: .*checkpoint-000011\.h5: .*expected .* found ")
-                self.assertIn("going on after round 10", ended.err)
+                self.assertIn("continuing after round 10", ended.err)
                 self.assertEqual(ended.sha256, self.undisturbed)
 
     def test_one_that_another_writes_is_not_taken_for_damaged(self):
@@ -209,7 +209,7 @@ class DamagedCheckpoints(ElevenRounds):
     def test_of_two_the_third_takes_the_place(self):
         run = self.damaged(flip_bit("history"), "checkpoint-000011.h5", "checkpoint-000010.h5")
         ended = self.resume(run)
-        self.assertIn("going on after round 8", ended.err)
+        self.assertIn("continuing after round 8", ended.err)
         self.assertEqual(ended.sha256, self.undisturbed)
 
     def test_damaged_ones_do_not_push_out_what_is_saved_after_them(self):
@@ -270,7 +270,7 @@ class GoingOnWithSomethingElse(ElevenRounds):
         self.assertNotIn("client.lr was", line)
         allowed = self.train("run", {**self.options, "run.resume": "auto", "client.lr": 0.2, "client.batch": 5,
                                      "run.allow": "client.lr,client.batch"}, ranks=2)
-        self.assertIn("going on after round 5", allowed.err)
+        self.assertIn("continuing after round 5", allowed.err)
 
     def test_how_long_and_how_it_runs_may_differ(self):
         ended = self.train("run", {**self.options, "run.resume": "auto", "federation.threads": 2, "run.keep": 5,

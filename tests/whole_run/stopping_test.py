@@ -55,7 +55,7 @@ class Stopping(support.WholeRun):
         options = {**self.options, **options, "federation.rounds": rounds + 3}
         undisturbed = self.train(f"{run}-undisturbed", options)
         resumed = self.train(run, {**options, "run.resume": "auto"}, ranks)
-        self.assertIn(f"going on after round {rounds}", resumed.err)
+        self.assertIn(f"continuing after round {rounds}", resumed.err)
         self.assertEqual(resumed.sha256, undisturbed.sha256)
         for column in ("round", "train_loss", "test_loss", "update_norm", "clients", "examples"):
             found, expected = self.history(run)[column], self.history(f"{run}-undisturbed")[column]

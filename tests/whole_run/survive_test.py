@@ -194,7 +194,7 @@ class Losing(support.WholeRun):
         ended = run.wait()  # Open MPI 4.1 passes on no exit code when it is to live with dead ranks
         self.assertIn(ended.code, (support.DONE, support.STOPPED), str(ended))
         self.assertIn("no participant is left", ended.err)
-        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto goes on from there")
+        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto continues from there")
         after = self.train("run", {"data.shards": self.shards, **options, "run.resume": "auto"}, ranks=3)
         self.assertEqual(after.sha256, undisturbed)
         self.assertEqual(self.history("run")["lost"].sum(), 0)
@@ -336,7 +336,7 @@ class Losing(support.WholeRun):
         self.assertLess(time.monotonic() - stopped, 10)
         self.assertEqual(ended.code, support.STOPPED, str(ended))
         self.assertIn(f"no answer from rank {rank} for 1 s", ended.err)
-        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto goes on from there")
+        self.assertRegex(ended.err, "note: round [0-9]+ is saved in .*; --run.resume auto continues from there")
 
     def test_a_stalled_rank_is_named_and_the_run_can_go_on(self):
         """Nothing is missing afterwards, not even the evaluation that was due when the run stopped."""
