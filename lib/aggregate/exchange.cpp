@@ -19,7 +19,8 @@ std::size_t exchange_memory(const Kind& kind, const Layout& message, std::size_t
 void check_exchange(const Kind& kind, const Layout& message) {
   if (kind.need == Need::individual && message.tensors().size() > 1)
     fail(ExitCode::usage,
-         "aggregate.kind: {} combines updates one by one, and client.algorithm sends '{}' beside them, which needs a mean",
+         "aggregate.kind: {} combines updates one by one, and client.algorithm sends '{}' beside them, which needs a "
+         "mean",
          kind.name, message.tensors()[1].path());
 }
 

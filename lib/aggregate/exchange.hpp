@@ -1,5 +1,5 @@
-// How the clients' messages travel from the participants to rank 0: their exact sum, their float sum, or each by itself.
-// A message is the update and what a method sends beside it, one tensor of a layout each.
+// How the clients' messages travel from the participants to rank 0: their exact sum, their float sum, or each by
+// itself. A message is the update and what a method sends beside it, one tensor of a layout each.
 #pragma once
 
 #include <cstddef>

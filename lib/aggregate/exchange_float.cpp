@@ -31,7 +31,8 @@ class FloatExchange : public Exchange {
     blocks_.for_each([&](std::size_t first, std::size_t n, bool begun) {
       if (!begun) std::fill_n(sum_.begin() + static_cast<std::ptrdiff_t>(first), n, 0.0F);
       for_each_part(first, n, [&](const Tensor& t, std::size_t begin, std::size_t size) {
-        add(t, weight, std::span<const float>(rooms_[thread]).subspan(begin, size), std::span(sum_).subspan(begin, size));
+        add(t, weight, std::span<const float>(rooms_[thread]).subspan(begin, size),
+            std::span(sum_).subspan(begin, size));
       });
     });
     empty_ = false;
@@ -39,13 +40,14 @@ class FloatExchange : public Exchange {
   std::span<float> deliver(double correction) override {
     if (empty_) std::fill(sum_.begin(), sum_.end(), 0.0F);
     for (std::size_t first = 0; first < sum_.size(); first += kStage)
-      for_each_part(first, std::min(kStage, sum_.size() - first), [&](const Tensor& t, std::size_t begin, std::size_t n) {
-        const std::span<float> part = std::span(sum_).subspan(begin, n);
-        if (t.options.type == Number::float64)
-          reduce(as_doubles(part), correction);
-        else
-          reduce(part, static_cast<float>(correction));
-      });
+      for_each_part(first, std::min(kStage, sum_.size() - first),
+                    [&](const Tensor& t, std::size_t begin, std::size_t n) {
+                      const std::span<float> part = std::span(sum_).subspan(begin, n);
+                      if (t.options.type == Number::float64)
+                        reduce(as_doubles(part), correction);
+                      else
+                        reduce(part, static_cast<float>(correction));
+                    });
     return comm_.is_root() ? std::span(sum_) : std::span<float>();
   }
   std::size_t bytes_up(std::size_t participants, std::size_t) const override {

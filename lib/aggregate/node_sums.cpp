@@ -23,7 +23,8 @@ bool NodeSums::Shares::any_sum() const {
 }
 
 std::size_t NodeSums::sums_for(std::size_t threads, std::size_t numbers) {
-  return std::min(threads, std::max<std::size_t>(1, kSums / (std::max<std::size_t>(1, numbers) * sizeof(std::int64_t))));
+  return std::min(threads,
+                  std::max<std::size_t>(1, kSums / (std::max<std::size_t>(1, numbers) * sizeof(std::int64_t))));
 }
 
 std::size_t NodeSums::memory(std::size_t numbers, std::size_t threads, std::size_t clients) {

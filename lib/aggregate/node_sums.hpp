@@ -75,9 +75,9 @@ class NodeSums {
   mpi::Cluster& cluster_;
   secure::Coder coder_;
   std::size_t room_stride_, sum_stride_;
-  std::size_t threads_of_all_ = 0;         // of the members together
+  std::size_t threads_of_all_ = 0;        // of the members together
   std::vector<secure::Largest> largest_;  // of the message in each room
-  mpi::Shared<float> rooms_;               // one for each thread
+  mpi::Shared<float> rooms_;              // one for each thread
   mpi::Shared<std::int64_t> sums_;
   mpi::Shared<double> shares_;
   std::deque<BlockLocks> blocks_;  // of each of this rank's sums

@@ -46,9 +46,9 @@ ConstMatrixView column(std::span<const float> values) {
   return {values.data(), static_cast<Eigen::Index>(values.size()), 1};
 }
 
-// A file shows a tensor row by row, a parameter vector holds it column by column. Calls each(first row, rows, block) for
-// blocks of the dataset's rows, so that there is no second copy of a large tensor; `block` are the rows of the tensor's
-// view, of which a row of more than two dimensions has several.
+// A file shows a tensor row by row, a parameter vector holds it column by column. Calls each(first row, rows, block)
+// for blocks of the dataset's rows, so that there is no second copy of a large tensor; `block` are the rows of the
+// tensor's view, of which a row of more than two dimensions has several.
 template <class Each>
 void in_blocks(const ConstMatrixView& tensor, std::size_t rows, Each each) {
   constexpr Eigen::Index kElements = 1 << 20;
@@ -101,7 +101,9 @@ std::vector<std::pair<std::string, std::span<const float>>> sorted(const Snapsho
 class Contents {
  public:
   explicit Contents(const Facts& f) {
-    const auto number = [&](const char* name, std::uint64_t value) { digest_.add(fmt::format("{} {}\n", name, value)); };
+    const auto number = [&](const char* name, std::uint64_t value) {
+      digest_.add(fmt::format("{} {}\n", name, value));
+    };
     const auto text = [&](const char* name, const std::string& value) {
       digest_.add(fmt::format("{} {} bytes\n{}\n", name, value.size(), value));
     };
@@ -138,10 +140,16 @@ class Contents {
 // As version 2 had it: the table's bytes as they are.
 std::string digest_of_version_2(const Checkpoint& c, const Table& table) {
   Digest d;
-  const std::initializer_list<std::uint64_t> integers = {
-      2, c.round, c.seed, c.schema.classes, c.schema.targets, c.clients, c.examples,
-      static_cast<std::uint64_t>(c.exponents.at(0)), c.schema.task == data::Task::classification ? 0u : 1u,
-      c.history.size()};
+  const std::initializer_list<std::uint64_t> integers = {2,
+                                                         c.round,
+                                                         c.seed,
+                                                         c.schema.classes,
+                                                         c.schema.targets,
+                                                         c.clients,
+                                                         c.examples,
+                                                         static_cast<std::uint64_t>(c.exponents.at(0)),
+                                                         c.schema.task == data::Task::classification ? 0u : 1u,
+                                                         c.history.size()};
   d.add(std::span<const std::uint64_t>(integers.begin(), integers.size()));
   d.add(fmt::format("{}\n{}\n{}\n{}\n{}\n", c.revision, c.config, c.roster, c.events,
                     fmt::join(c.schema.feature_shape, ",")));
@@ -238,7 +246,8 @@ Opened::Opened(const std::string& path) : file(hdf5::File::open(path)) {
   facts.roster = file.text("roster");
   facts.events = file.text("events");
   read_exponents();
-  if (version >= 3) facts.client_states = {file.integers("client_states")[0], file.integers("client_states_checksum")[0]};
+  if (version >= 3)
+    facts.client_states = {file.integers("client_states")[0], file.integers("client_states_checksum")[0]};
   read_layout();
   const hdf5::Dataset history = file.dataset("/history");
   if (history.rows() == 0) history.refuse("a row at least", "none");

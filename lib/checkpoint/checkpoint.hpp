@@ -24,9 +24,9 @@ struct Facts {
   std::string config;    // every option that is read, as an INI text
   data::Schema schema;   // of the data the model is for
   std::uint64_t clients = 0, examples = 0;
-  std::string roster;          // SHA-256 over schema, clients' sizes and data
-  std::vector<int> exponents;  // scales of the exact sum (secure/scale.hpp)
-  Layout layout;               // of the model
+  std::string roster;               // SHA-256 over schema, clients' sizes and data
+  std::vector<int> exponents;       // scales of the exact sum (secure/scale.hpp)
+  Layout layout;                    // of the model
   client::StatesSum client_states;  // of what the clients keep, which their participants store (client_states.hpp)
   std::vector<Row> history;
   std::string events;  // what happened to the run beside its rounds: a line each
@@ -67,8 +67,8 @@ void write(const Snapshot& snapshot, const std::string& path);
 // program does not know is passed over, and one that the file does not have reads as unknown.
 Checkpoint read(const std::string& path);  // probed first (hdf5/probe.hpp)
 
-// What every file of a run goes through: path + ".partial" by `write_to`, sync, `verify`, rename, sync of the directory.
-// What does not read back as it was written is an Error(io).
+// What every file of a run goes through: path + ".partial" by `write_to`, sync, `verify`, rename, sync of the
+// directory. What does not read back as it was written is an Error(io).
 void write_aside(const std::string& path, const std::function<void(const std::string& partial)>& write_to,
                  const std::function<void(const std::string& partial)>& verify);
 

@@ -46,7 +46,7 @@ std::optional<ClientRun> run_of(const std::string& name) {
 }
 
 // A row of a dataset is what one client keeps of that tensor, in the order in which it lies in memory.
-std::string dataset_of(const Tensor& t) { return "/states/" + t.path(); }
+std::string dataset_of(const Tensor& t) { return "/states/" + (t.layer.empty() ? "" : t.layer + ".") + t.name; }
 
 void write_file(const client::States& states, std::span<const data::ClientId> clients, std::uint64_t round,
                 const std::string& path) {

@@ -1,6 +1,7 @@
 // What clients keep between rounds, stored by the participants that host them: below a directory, for the checkpoint of
-// each round, clients-NNNNNN/ with a file for each run of clients. Files are found by client, so that other participants
-// in any number can continue. They belong to the checkpoint of that round, which holds a checksum of all of them.
+// each round, clients-NNNNNN/ with a file for each run of clients. Files are found by client, so that other
+// participants in any number can continue. They belong to the checkpoint of that round, which holds a checksum of all
+// of them.
 #pragma once
 
 #include <cstdint>

@@ -30,10 +30,11 @@ double learning_rate(const Options& options, std::uint64_t round);  // round cou
 
 // Who trains, on what, and when.
 struct Assignment {
-  data::ClientExamples examples;  // at least one
-  std::span<const float> global;  // the round's model
-  std::span<const float> down;    // beside it: Algorithm::down()
-  std::span<const float> kept;    // by this client, since the last round that counted: Algorithm::kept(); zeros at first
+  data::ClientExamples examples;     // at least one
+  std::span<const float> global;     // the round's model
+  std::span<const float> down = {};  // beside it: Algorithm::down()
+  std::span<const float> kept =
+      {};  // by this client, since the last round that counted: Algorithm::kept(); zeros at first
   std::uint64_t round = 1;
   std::uint64_t seed = 0;
 };

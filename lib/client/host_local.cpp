@@ -52,8 +52,8 @@ model::Score HostLocal::step(const data::ClientExamples& examples, std::span<con
   // A single step is the update itself: nothing is rounded to the model's size, and the gradient needs no other place.
   if (!(first && last)) gradient_.resize(local_.size());
   const std::span<float> gradient = first && last ? local_ : std::span<float>(gradient_);
-  const model::Score score =
-      add_gradient(examples, listed, from, static_cast<float>(1.0 / static_cast<double>(listed.size())), {gradient, {}});
+  const model::Score score = add_gradient(examples, listed, from,
+                                          static_cast<float>(1.0 / static_cast<double>(listed.size())), {gradient, {}});
   model_.add_penalty_gradient(from, gradient);
   move(from, gradient, step, first, last);
   return score;

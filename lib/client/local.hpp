@@ -14,12 +14,13 @@ namespace fedmpi::client {
 
 // One step of local training:
 //   v ← μ v + g + λ w + ρ (w − w₀) + plus − minus;   w ← w − η v,
-// where g is the mean gradient of loss and L2 penalty over the step's examples, w₀ the global model and v zero at first.
+// where g is the mean gradient of loss and L2 penalty over the step's examples, w₀ the global model and v zero at
+// first.
 struct Step {
-  float lr = 0.0F;                             // η
-  float momentum = 0.0F;                       // μ
-  float decay = 0.0F;                          // λ
-  float proximal = 0.0F;                       // ρ
+  float lr = 0.0F;                               // η
+  float momentum = 0.0F;                         // μ
+  float decay = 0.0F;                            // λ
+  float proximal = 0.0F;                         // ρ
   std::span<const float> plus = {}, minus = {};  // as long as the model; empty: zeros
 
   bool plain() const { return momentum == 0 && decay == 0 && proximal == 0 && plus.empty() && minus.empty(); }
@@ -29,8 +30,8 @@ class Local {
  public:
   virtual ~Local() = default;
 
-  // Begins at the global model. finish() leaves the update in `update`, as long as the model; until then the local model
-  // may lie there. `steps`: how many will follow; 0 = not known.
+  // Begins at the global model. finish() leaves the update in `update`, as long as the model; until then the local
+  // model may lie there. `steps`: how many will follow; 0 = not known.
   virtual void start(std::span<const float> global, std::span<float> update, std::size_t steps) = 0;
   // A step on the examples listed, of which there is at least one. Returns their scores before it, summed.
   virtual model::Score step(const data::ClientExamples& examples, std::span<const std::uint32_t> listed,

@@ -1,11 +1,11 @@
-// SCAFFOLD: the server keeps a control variate c and every client one of its own, c_k, the mean gradients that they have
-// seen; each local step adds c − c_k, which takes out the client's drift. Karimireddy, Kale, Mohri, Reddi, Stich and
-// Suresh 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", algorithm 1 with option II:
+// SCAFFOLD: the server keeps a control variate c and every client one of its own, c_k, the mean gradients that they
+// have seen; each local step adds c − c_k, which takes out the client's drift. Karimireddy, Kale, Mohri, Reddi, Stich
+// and Suresh 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", algorithm 1 with option II:
 //   y ← y − η (g_k(y) + c − c_k), K times from y = x;   c_k⁺ = c_k − c + (x − y) / (K η);
 //   x ← x + η_g mean(y − x);   c ← c + |S|/N mean(c_k⁺ − c_k),
-// where the means are weighted as those of the updates are, and |S|/N is the cohort's share of the weight of all clients
-// (with aggregate.weights equal, the paper's). Without momentum: η K times the mean of the gradients is then how far the
-// client has come.
+// where the means are weighted as those of the updates are, and |S|/N is the cohort's share of the weight of all
+// clients (with aggregate.weights equal, the paper's). Without momentum: η K times the mean of the gradients is then
+// how far the client has come.
 #include "client/sgd.hpp"
 
 namespace fedmpi::client {

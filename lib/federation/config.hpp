@@ -50,7 +50,7 @@ struct RunOptions {
   std::int64_t checkpoint_every = 10;
   std::int64_t keep = 2;
   std::string resume = "no";
-  std::string allow;  // names that may differ when a run goes on
+  std::string allow;          // names that may differ when a run goes on
   std::string client_states;  // directory of what the clients keep; empty = run.dir
   bool shared_memory = true;
 };

@@ -48,8 +48,8 @@ struct Beginning {
 
 class Coordinator {
  public:
-  // Checks the run directory and finds the state to start from, fresh or of a checkpoint; puts it into `global`, where it
-  // stays. Errors are of this rank alone. `started`: the moment from which the time allowed is counted.
+  // Checks the run directory and finds the state to start from, fresh or of a checkpoint; puts it into `global`, where
+  // it stays. Errors are of this rank alone. `started`: the moment from which the time allowed is counted.
   Coordinator(const Config& config, const Roster& roster, const model::Model& model, const client::Algorithm& algorithm,
               const Layout& message, Global global, const Observer& observer,
               std::chrono::steady_clock::time_point started);

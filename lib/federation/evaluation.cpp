@@ -114,11 +114,11 @@ Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
   std::sort(all.begin(), all.end());
   const bool higher_is_better = roster_.schema.task == data::Task::classification;
   scores.clients = ClientScore{mean(sums_.clients, roster_.examples),
-                    measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
-                    quantile(all, 0.1),
-                    quantile(all, 0.5),
-                    quantile(all, 0.9),
-                    higher_is_better ? all.front() : all.back()};
+                               measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
+                               quantile(all, 0.1),
+                               quantile(all, 0.5),
+                               quantile(all, 0.9),
+                               higher_is_better ? all.front() : all.back()};
   return scores;
 }
 

@@ -31,8 +31,8 @@ struct Order {
   RoundPlan plan;         // of the round to train
   bool train = false;     // there is such a round; else the run ends here
   bool evaluate = false;  // the model at hand, while the round is trained
-  bool verdict = false;   // another order comes after that, before the exchange: whether the run ends, and what is saved
-  bool save = false;      // the model at hand, and what the clients keep
+  bool verdict = false;  // another order comes after that, before the exchange: whether the run ends, and what is saved
+  bool save = false;     // the model at hand, and what the clients keep
   std::uint64_t round = 0;           // of the model at hand
   std::uint64_t oldest_kept = 0;     // what was stored before that round is no longer wanted
   bool complete = true;              // at the end: the run is, else it may be resumed
@@ -165,8 +165,7 @@ class Federation {
   void save(const Order& order) {
     if (!order.save) return;
     StoredStates stored;
-    if (!states_.none())
-      stored = kept_.store(order.round, order.oldest_kept);
+    if (!states_.none()) stored = kept_.store(order.round, order.oldest_kept);
     on_coordinator([&](Coordinator& c) { c.save(stored.sum, stored.failure()); });
   }
 
@@ -246,8 +245,8 @@ class Federation {
   ThreadPool pool_;
   Evaluator evaluator_;
   Round round_;
-  mpi::Shared<float> global_;               // of each node's leader
-  KeptStates kept_;                         // where they are stored
+  mpi::Shared<float> global_;  // of each node's leader
+  KeptStates kept_;            // where they are stored
   Losses losses_;
   std::optional<Coordinator> coordinator_;  // on rank 0
   ExitCode failed_ = ExitCode::done;        // rank 0: what ends the run

@@ -53,9 +53,8 @@ void KeptStates::restore(Beginning beginning) {
   comm_.all_sum(std::span<std::uint64_t>(found));
   mpi::collectively(comm_, [&] {
     if (comm_.is_root() && (found[0] != told[1] || found[1] != told[2]))
-      fail(ExitCode::bad_data,
-           "run.resume: expected in {} what {} clients kept after round {}, found {}", from, told[1], told[0],
-           found[0] == told[1] ? "something else" : fmt::format("that of {}", found[0]));
+      fail(ExitCode::bad_data, "run.resume: expected in {} what {} clients kept after round {}, found {}", from,
+           told[1], told[0], found[0] == told[1] ? "something else" : fmt::format("that of {}", found[0]));
   });
   stored_ = told[0];
 }

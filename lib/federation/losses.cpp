@@ -9,8 +9,8 @@ namespace fedmpi::federation {
 
 namespace {
 
-constexpr std::size_t kAtOnce = 200;         // ranks that one order tells of
-constexpr int kDeadlinesToLoad = 10;         // for the clients of a lost participant
+constexpr std::size_t kAtOnce = 200;  // ranks that one order tells of
+constexpr int kDeadlinesToLoad = 10;  // for the clients of a lost participant
 
 struct OutOfReach {
   std::uint64_t clients = 0;   // whose data cannot be read by the others
@@ -55,9 +55,10 @@ std::vector<std::string> Losses::go_on_without(std::int32_t lost, std::uint64_t 
                                                   "changed on file, and take no further part",
                                                   out.clients));
   if (!kept.none())
-    events.push_back(fmt::format("{} of them continue with what they kept when the run was last saved, the others with "
-                                 "nothing",
-                                 out.restored));
+    events.push_back(
+        fmt::format("{} of them continue with what they kept when the run was last saved, the others with "
+                    "nothing",
+                    out.restored));
   return events;
 }
 

@@ -149,7 +149,8 @@ client::Message Round::deliver() {
 }
 
 client::Arrived Round::arrived() const {
-  return {.share = static_cast<double>(tally_.weight) / static_cast<double>(std::max<std::uint64_t>(1, weight_of_all_))};
+  return {.share =
+              static_cast<double>(tally_.weight) / static_cast<double>(std::max<std::uint64_t>(1, weight_of_all_))};
 }
 
 secure::Scale Round::next_scale() const {

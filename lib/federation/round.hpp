@@ -58,8 +58,9 @@ class Round {
   // On all ranks together: trains the clients of the cohort. All ranks find the same tally. With `halt` on rank 0 the
   // round is not going to be delivered.
   void train(const RoundPlan& plan, const Broadcast& from, bool halt);
-  // On all ranks together, after train(): CollectiveError when a reply is not finite and federation.bad-update is abort;
-  // else the weighted mean of the messages on rank 0, of those who have not been lost, and what the clients keep is kept.
+  // On all ranks together, after train(): CollectiveError when a reply is not finite and federation.bad-update is
+  // abort; else the weighted mean of the messages on rank 0, of those who have not been lost, and what the clients keep
+  // is kept.
   client::Message deliver();
   // Instead of deliver(): the round does not count.
   void drop() { states_.forget(); }
@@ -92,8 +93,8 @@ class Round {
   client::States& states_;
   ThreadPool& pool_;
   std::vector<std::unique_ptr<update::Filter>> filters_;
-  Layout message_;         // the update, and what the algorithm sends beside it
-  std::size_t rest_ = 0;   // where that begins
+  Layout message_;        // the update, and what the algorithm sends beside it
+  std::size_t rest_ = 0;  // where that begins
   std::unique_ptr<aggregate::Exchange> exchange_;
   std::vector<std::unique_ptr<client::Local>> locals_;  // one per thread; none on a rank that only aggregates
   std::vector<data::ClientId> cohort_;

@@ -25,24 +25,26 @@ void Coder::for_each_part(std::size_t first, std::size_t n, Work work) const {
 
 void Coder::encode(std::span<const float> message, double weight, const Scale& scale, std::size_t first,
                    std::span<std::int64_t> sum, Encode how) const {
-  for_each_part(first, sum.size(), [&](std::size_t i, std::size_t offset, std::size_t floats, std::size_t to, std::size_t n) {
-    const std::span<const float> values = message.subspan(offset, floats);
-    if (parts_[i].wide)
-      secure::encode(as_doubles(values), weight, scale.exponents[i], sum.subspan(to, n), how);
-    else
-      secure::encode(values, weight, scale.exponents[i], sum.subspan(to, n), how);
-  });
+  for_each_part(first, sum.size(),
+                [&](std::size_t i, std::size_t offset, std::size_t floats, std::size_t to, std::size_t n) {
+                  const std::span<const float> values = message.subspan(offset, floats);
+                  if (parts_[i].wide)
+                    secure::encode(as_doubles(values), weight, scale.exponents[i], sum.subspan(to, n), how);
+                  else
+                    secure::encode(values, weight, scale.exponents[i], sum.subspan(to, n), how);
+                });
 }
 
 void Coder::decode(std::span<const std::int64_t> sum, double factor, const Scale& scale, std::size_t first,
                    std::span<float> message) const {
-  for_each_part(first, sum.size(), [&](std::size_t i, std::size_t offset, std::size_t floats, std::size_t from, std::size_t n) {
-    const std::span<float> values = message.subspan(offset, floats);
-    if (parts_[i].wide)
-      secure::decode(sum.subspan(from, n), factor, scale.exponents[i], as_doubles(values));
-    else
-      secure::decode(sum.subspan(from, n), factor, scale.exponents[i], values);
-  });
+  for_each_part(first, sum.size(),
+                [&](std::size_t i, std::size_t offset, std::size_t floats, std::size_t from, std::size_t n) {
+                  const std::span<float> values = message.subspan(offset, floats);
+                  if (parts_[i].wide)
+                    secure::decode(sum.subspan(from, n), factor, scale.exponents[i], as_doubles(values));
+                  else
+                    secure::decode(sum.subspan(from, n), factor, scale.exponents[i], values);
+                });
 }
 
 }  // namespace fedmpi::secure

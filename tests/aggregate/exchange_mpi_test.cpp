@@ -9,10 +9,10 @@
 #include <numeric>
 #include <span>
 
+#include "base/error.hpp"
 #include "base/magnitude.hpp"
 #include "base/thread_pool.hpp"
 #include "base/vector.hpp"
-#include "base/error.hpp"
 #include "secure/ring.hpp"
 
 namespace fedmpi::aggregate {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/magnitude.hpp"
 #include "support/examples.hpp"
 #include "support/expect_error.hpp"
 
@@ -177,6 +178,72 @@ TEST(FedAvg, DoesAllOfItAtOnce) {
   expect_reference({.epochs = 3, .batch = 7, .lr = 0.1, .lr_decay = 0.9, .momentum = 0.5, .weight_decay = 0.1});
 }
 
+// Its term pulls towards the global model: FedAvg's steps, each with μ (w − w₀) more.
+TEST(FedProx, IsFedAvgWithAPullTowardsTheGlobalModel) {
+  const Setting s;
+  const Options far{.algorithm = "fedprox", .epochs = 3, .batch = 4, .proximal = 0.0};
+  EXPECT_EQ(s.update(far, 42), s.update({.algorithm = "fedavg", .epochs = 3, .batch = 4}, 42));
+  double before = norm(s.update(far, 42));
+  for (const double mu : {0.5, 2.0, 8.0}) {
+    Options near = far;
+    near.proximal = mu;
+    const double length = norm(s.update(near, 42));
+    EXPECT_LT(length, before) << mu;
+    before = length;
+  }
+}
+
+// Option II by its formulas, in double, from FedAvg's reference with c − c_k added to every gradient.
+TEST(Scaffold, CorrectsItsStepsAndRenewsItsControl) {
+  const Setting s(0.0);
+  const Options options{.algorithm = "scaffold", .epochs = 2, .batch = 4, .lr = 0.1};
+  const auto algorithm = make(*s.model, options);
+  test::Worker worker = s.worker(*algorithm);
+  worker.train(*algorithm, s.assignment(*algorithm, 42, 3));
+
+  const std::size_t n = s.dataset.client(42).size, d = s.global.size();
+  std::vector<double> w(s.global.begin(), s.global.end());
+  std::vector<std::uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0U);
+  Stream stream(kSeed, Purpose::order, 3, 42);
+  double steps = 0;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    stream.shuffle(std::span<std::uint32_t>(order));
+    for (std::size_t i = 0; i < n; i += 4, ++steps) {
+      const Vector g =
+          s.gradient(42, std::span(order).subspan(i, std::min<std::size_t>(4, n - i)), Vector(w.begin(), w.end()))
+              .first;
+      for (std::size_t j = 0; j < d; ++j) w[j] -= 0.1 * (double{g[j]} + double{s.down[j]} - double{s.kept[j]});
+    }
+  }
+  for (std::size_t j = 0; j < d; ++j) {
+    const double update = w[j] - double{s.global[j]};
+    const double control = double{s.kept[j]} - double{s.down[j]} - update / (steps * 0.1);
+    EXPECT_NEAR(worker.update[j], update, 2e-6);
+    EXPECT_NEAR(worker.kept[j], control, 3e-6);
+    EXPECT_NEAR(worker.rest[j], control - double{s.kept[j]}, 3e-6);
+  }
+
+  Vector down = s.down;
+  algorithm->conclude({worker.update, worker.rest}, down, {.share = 0.25});
+  for (std::size_t j = 0; j < d; ++j) EXPECT_NEAR(down[j], s.down[j] + 0.25F * worker.rest[j], 1e-7);
+}
+
+// With one step over all examples and no control yet, what a client keeps is its gradient.
+TEST(Scaffold, KeepsTheGradientAfterAStep) {
+  Setting s(0.0);
+  s.down.assign(s.down.size(), 0.0F);
+  s.kept = s.down;
+  const Options options{.algorithm = "scaffold", .batch = 0, .lr = 0.1};
+  const auto algorithm = make(*s.model, options);
+  test::Worker worker = s.worker(*algorithm);
+  worker.train(*algorithm, s.assignment(*algorithm, 42));
+  std::vector<std::uint32_t> all(s.dataset.client(42).size);
+  std::iota(all.begin(), all.end(), 0U);
+  const Vector gradient = s.gradient(42, all, s.global).first;
+  for (std::size_t j = 0; j < gradient.size(); ++j) EXPECT_NEAR(worker.kept[j], gradient[j], 1e-6);
+}
+
 TEST(FedAvg, ShufflesByRoundAndClient) {
   const Setting s;
   const Options options{.batch = 4};
@@ -249,6 +316,7 @@ TEST(Algorithm, RefusesBadOptions) {
   refused({.momentum = std::nan("")}, {"client.momentum", "nan"});
   refused({.weight_decay = -1e-4}, {"client.weight-decay", "-0.0001"});
   refused({.weight_decay = HUGE_VAL}, {"client.weight-decay", "inf"});
+  refused({.algorithm = "fedprox", .proximal = -0.1}, {"client.proximal", "-0.1"});
 }
 
 }  // namespace

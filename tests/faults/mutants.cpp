@@ -51,7 +51,9 @@ std::string contents_of_shard(const std::string& path) {
   return d.hex();
 }
 
-std::string contents_of_checkpoint(const std::string& path) { return checkpoint::digest(checkpoint::snapshot_of(checkpoint::read(path))); }
+std::string contents_of_checkpoint(const std::string& path) {
+  return checkpoint::digest(checkpoint::snapshot_of(checkpoint::read(path)));
+}
 
 // Files to damage.
 
