@@ -16,8 +16,10 @@ namespace {
 constexpr std::size_t kBlockRows = 128;
 
 constexpr std::array<Kind, 2> kAlgorithms = {{
-    {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)", make_fedsgd},
-    {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)", make_fedavg},
+    {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)",
+     "lr lr-decay stop.gradient-tolerance", make_fedsgd},
+    {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)",
+     "epochs steps batch lr lr-decay momentum weight-decay", make_fedavg},
 }};
 
 void require(bool holds, const char* option, const char* expected, double found) {
