@@ -125,8 +125,8 @@ TEST(StopByHistory, CountsOnlyEvaluationsThatWereDue) {
   Config c = endless();
   c.stop.patience = 2;
   c.eval.every = 2;
-  EXPECT_FALSE(stops(c, losses({1, kUnknown, 2, 2})));
-  EXPECT_TRUE(stops(c, losses({1, kUnknown, 2, kUnknown, 2})));
+  EXPECT_FALSE(stops(c, losses({9, kUnknown, 1, 2, 2})));
+  EXPECT_TRUE(stops(c, losses({9, kUnknown, 1, kUnknown, 2, kUnknown, 2})));
   c.eval.every = 0;
   EXPECT_FALSE(stops(c, losses({1, 2, 2, 2, 2})));
 }
