@@ -38,7 +38,7 @@ void fill_standard_descriptors() {
 
 std::string short_text(double number) {
   const double size = std::abs(number);
-  const bool plain = number == 0 || (size >= 0.01 && size < 1e5);
+  const bool plain = number == 0 || (size >= 0.01 && size < 1e4);
   return plain ? fmt::format("{:.4f}", number) : fmt::format("{:.4g}", number);
 }
 
