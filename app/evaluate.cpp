@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/plural.hpp"
 #include "base/thread_pool.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "commands.hpp"
@@ -14,6 +15,7 @@
 #include "federation/evaluation.hpp"
 #include "federation/roster.hpp"
 #include "parallel.hpp"
+#include "progress.hpp"
 
 namespace fedmpi::app {
 
@@ -85,15 +87,13 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   if (!comm.is_root()) return 0;
   const federation::ClientScore& score = *measured;
   const std::string metric = checkpoint::metric_name(saved.schema.task);
-  fmt::print(
-      "checkpoint   {} (round {})\ndata         {}: {} clients, {} examples\nloss         {:.6f}\n{:<12} "
-      "{:.6f}\n",
-      a.checkpoint, saved.round, a.data, roster.clients, roster.examples, score.overall.loss, metric,
-      score.overall.metric);
+  fmt::print("checkpoint   {} (round {})\ndata         {}: {}, {}\nloss         {:.6g}\n{:<12} {:.6g}\n", a.checkpoint,
+             saved.round, a.data, counted(roster.clients, "client"), counted(roster.examples, "example"),
+             score.overall.loss, metric, score.overall.metric);
   if (roster.clients > 1)
-    fmt::print(
-        "per client   mean by examples {:.4f}, 10th percentile {:.4f}, median {:.4f}, 90th {:.4f}, worst {:.4f}\n",
-        score.mean, score.p10, score.p50, score.p90, score.worst);
+    fmt::print("per client   mean by examples {}, 10th percentile {}, median {}, 90th {}, worst {}\n",
+               short_text(score.mean), short_text(score.p10), short_text(score.p50), short_text(score.p90),
+               short_text(score.worst));
   return 0;
 }
 

@@ -6,9 +6,11 @@
 #include <exception>
 #include <string_view>
 
+#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "commands.hpp"
+#include "parallel.hpp"
 #include "progress.hpp"
 
 namespace {
@@ -34,7 +36,15 @@ void print_help() {
   fmt::print("\n'fedmpi COMMAND --help' explains a command; 'fedmpi --version' names the version.\n");
 }
 
+// Of the processes that a launcher has started.
+bool is_first_process() {
+  for (const char* rank : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"})
+    if (const auto number = environment_number(rank)) return *number == 0;
+  return true;
+}
+
 int run(int argc, char** argv) {
+  if (app::asks_for_help(argc, argv) && !is_first_process()) return 0;  // once is enough
   const std::string_view word = argc > 1 ? argv[1] : "";
   if (word == "--version") {
     fmt::print("fedmpi {}\n", FEDMPI_VERSION);
@@ -53,6 +63,7 @@ int run(int argc, char** argv) {
 // alone.
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
+  app::fill_standard_descriptors();
   try {
     const int code = run(argc, argv);
     app::flush_output();

@@ -1,5 +1,6 @@
 #include "progress.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/plural.hpp"
 
 namespace fedmpi::app {
 
@@ -27,6 +29,17 @@ std::string printable(std::string text) {
   for (char& c : text)
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
   return text;
+}
+
+void fill_standard_descriptors() {
+  for (int descriptor = 0; descriptor <= 2; ++descriptor)  // open() takes the lowest that is free
+    if (fcntl(descriptor, F_GETFD) == -1) open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+std::string short_text(double number) {
+  const double size = std::abs(number);
+  const bool plain = number == 0 || (size >= 0.01 && size < 1e4);
+  return plain ? fmt::format("{:.4f}", number) : fmt::format("{:.4g}", number);
 }
 
 void to_stderr(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
@@ -57,20 +70,21 @@ void Progress::round(const Row& row, const std::string& metric) {
   if (terminal && !evaluated && last_ - printed_ < std::chrono::seconds(5)) return;
   printed_ = last_;
   std::string line = fmt::format("round {:>5}", row.round);
-  if (!std::isnan(row.train_loss)) line += fmt::format("  train loss {:.4f}", row.train_loss);
+  if (!std::isnan(row.train_loss)) line += fmt::format("  train loss {}", short_text(row.train_loss));
   if (!std::isnan(row.test_loss))
-    line += fmt::format("  test loss {:.4f}  test {} {:.4f}", row.test_loss, metric, row.test_metric);
+    line += fmt::format("  test loss {}  test {} {}", short_text(row.test_loss), metric, short_text(row.test_metric));
   if (!std::isnan(row.client_mean))
-    line += fmt::format("  clients' {} {:.4f} (worst {:.4f})", metric, row.client_mean, row.client_worst);
-  if (row.dropped > 0) line += fmt::format("  {} updates dropped", row.dropped);
+    line +=
+        fmt::format("  clients' {} {} (worst {})", metric, short_text(row.client_mean), short_text(row.client_worst));
+  if (row.dropped > 0) line += fmt::format("  {} dropped", counted(row.dropped, "update"));
   to_stderr(fmt::format("{}  {:.3f} s\n", line, row.seconds));
 }
 
 std::string Progress::summary() const {
   const Clock::time_point now = Clock::now();
-  return fmt::format("{:.2f} s in this job: {:.2f} before its first round, {:.2f} in {} rounds, {:.2f} after the last",
-                     seconds(now - start_), seconds(planned_ - start_), seconds(last_ - planned_), rounds_,
-                     seconds(now - last_));
+  return fmt::format("{:.2f} s in this job: {:.2f} before its first round, {:.2f} in {}, {:.2f} after the last",
+                     seconds(now - start_), seconds(planned_ - start_), seconds(last_ - planned_),
+                     counted(rounds_, "round"), seconds(now - last_));
 }
 
 std::string chart(std::span<const Row> history, const std::string& metric) {
@@ -92,8 +106,9 @@ std::string chart(std::span<const Row> history, const std::string& metric) {
   }
   std::string text = fmt::format("test {} by round\n", metric);
   for (std::size_t i = 0; i < kHeight; ++i)
-    text += fmt::format("{:>8.4f} |{}\n", top - (top - bottom) * static_cast<double>(i) / (kHeight - 1), lines[i]);
-  text += fmt::format("         +{}\n          {:<30.0f}{:>30.0f}\n", std::string(kWidth, '-'), first, last);
+    text +=
+        fmt::format("{:>9} |{}\n", short_text(top - (top - bottom) * static_cast<double>(i) / (kHeight - 1)), lines[i]);
+  text += fmt::format("          +{}\n           {:<30.0f}{:>30.0f}\n", std::string(kWidth, '-'), first, last);
   return text;
 }
 

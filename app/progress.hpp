@@ -13,6 +13,13 @@ namespace fedmpi::app {
 // What would control a terminal made visible as '?': much that is printed quotes names from files.
 std::string printable(std::string text);
 
+// Of the descriptors 0 to 2 opens those that are closed, or the next file or socket would take their place. They are
+// opened in the wrong direction: a write to standard output fails as if it were closed.
+void fill_standard_descriptors();
+
+// A loss or metric with at least three significant digits: "0.6931", "1.2e-05".
+std::string short_text(double number);
+
 // Writes as much of it as can be written: a log on a full disk does not end a run.
 void to_stderr(const std::string& text);
 

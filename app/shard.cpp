@@ -13,6 +13,7 @@
 #include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/file_lock.hpp"
+#include "base/plural.hpp"
 #include "commands.hpp"
 #include "data/import/census.hpp"
 #include "data/import/sources.hpp"
@@ -241,12 +242,11 @@ void report(const Options& o, const data::Schema& schema, const data::Census& ce
             const data::Assignment& assignment, std::span<const std::uint64_t> sizes, std::size_t files,
             std::size_t test_examples, const std::vector<std::string>& label_names) {
   const bool classification = schema.task == data::Task::classification;
-  fmt::print("{}: {} clients in {} file{}, {} examples of {} {} features, {}\n", o.out, sizes.size(), files,
-             files == 1 ? "" : "s", census.examples - assignment.held_out, fmt::join(schema.feature_shape, "×"),
+  fmt::print("{}: {} in {}, {} of {} {} features, {}\n", o.out, counted(sizes.size(), "client"), counted(files, "file"),
+             counted(census.examples - assignment.held_out, "example"), fmt::join(schema.feature_shape, "×"),
              schema.type == data::FeatureType::uint8 ? "uint8" : "float32",
-             classification ? fmt::format("{} classes", schema.classes)
-                            : fmt::format("{} target{}", schema.targets, schema.targets == 1 ? "" : "s"));
-  if (test_examples > 0) fmt::print("{}/test.h5: {} test examples\n", o.out, test_examples);
+             classification ? fmt::format("{} classes", schema.classes) : counted(schema.targets, "target"));
+  if (test_examples > 0) fmt::print("{}/test.h5: {}\n", o.out, counted(test_examples, "test example"));
   print_spread("examples per client", std::vector<std::uint64_t>(sizes.begin(), sizes.end()));
   if (!classification) return;
   print_spread("labels per client", label_variety(census, assignment, sizes));

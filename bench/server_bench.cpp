@@ -20,7 +20,7 @@ using namespace fedmpi;
 
 void step(benchmark::State& state, const server::Kind& kind) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  const auto optimizer = kind.make({}, d);
+  const auto optimizer = server::make({.optimizer = kind.name}, d);
   Vector update(d, 1e-6f), parameters(d);
   std::uint64_t round = 0;
   for (auto _ : state) {

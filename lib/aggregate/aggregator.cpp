@@ -9,9 +9,11 @@ namespace fedmpi::aggregate {
 namespace {
 
 constexpr std::array<Kind, 3> kKinds = {{
-    {"mean", "weighted mean by the exact sum: same bits for any number of ranks", Need::exact_sum, nullptr},
-    {"float-mean", "weighted mean by MPI's float32 sum: half the bytes", Need::float_sum, nullptr},
-    {"median", "coordinate-wise median, weights ignored (Yin et al. 2018)", Need::individual, median},
+    {"mean", "weighted mean by the exact sum: same bits for any number of ranks", "weights denominator",
+     Need::exact_sum, nullptr},
+    {"float-mean", "weighted mean by MPI's float32 sum: half the bytes", "weights denominator", Need::float_sum,
+     nullptr},
+    {"median", "coordinate-wise median, weights ignored (Yin et al. 2018)", "", Need::individual, median},
 }};
 
 }  // namespace

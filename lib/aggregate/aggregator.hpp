@@ -26,6 +26,7 @@ enum class Need {
 struct Kind {
   const char* name;
   const char* summary;
+  const char* reads;  // options: see Choice in base/options.hpp
   Need need;
   // individual: updates is coordinates × clients, result one number per coordinate. Does not depend on the
   // order of the clients. May reorder what it was given.

@@ -11,10 +11,14 @@ namespace fedmpi::client {
 namespace {
 
 constexpr std::array<Kind, 4> kAlgorithms = {{
-    {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)", make_fedsgd},
-    {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)", make_fedavg},
-    {"fedprox", "local SGD that is held near the global model (Li et al. 2020)", make_fedprox},
-    {"scaffold", "local SGD corrected by control variates, option II (Karimireddy et al. 2020)", make_scaffold},
+    {"fedsgd", "one gradient over all the client's examples (McMahan et al. 2017)",
+     "lr lr-decay stop.gradient-tolerance", make_fedsgd},
+    {"fedavg", "local SGD for epochs or steps (McMahan et al. 2017)",
+     "epochs steps batch lr lr-decay momentum weight-decay", make_fedavg},
+    {"fedprox", "local SGD that is held near the global model (Li et al. 2020)",
+     "epochs steps batch lr lr-decay momentum weight-decay proximal", make_fedprox},
+    {"scaffold", "local SGD corrected by control variates, option II (Karimireddy et al. 2020)",
+     "epochs steps batch lr lr-decay weight-decay", make_scaffold},
 }};
 
 void require(bool holds, const char* option, const char* expected, double found) {

@@ -83,6 +83,7 @@ class Algorithm {
 struct Kind {
   const char* name;
   const char* summary;
+  const char* reads;  // options: see Choice in base/options.hpp
   std::unique_ptr<Algorithm> (*make)(const model::Model& model, const Options& options);
 };
 std::span<const Kind> algorithms();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -67,21 +68,34 @@ struct Config {
   StopOptions stop;
   RunOptions run;
 
+  // Where each option that was given comes from: "FILE:LINE: ", or nothing for the command line.
+  std::map<std::string, std::string> given;
+
   // Each of these throws Error(usage) with the file and line, or the option, that is wrong.
   static Config from_file(const std::string& path);
   static Config from_ini(const std::string& text, const std::string& name);  // `name` for messages
+  static std::string text_of(const std::string& path);                       // of such a file
   // Arguments of the form --section.key value or --section.key=value, which override what is there.
   void apply(const std::vector<std::string>& arguments);
 
-  void check() const;       // values that make no sense on their own, or together
-  std::string ini() const;  // every option as it stands; from_ini reads it back
+  // Values that make no sense on their own or together, and options that were given although nothing reads them with
+  // the others as they are.
+  void check() const;
+  std::string ini() const;  // every option that is read, with the value that it has; from_ini reads it back
   std::vector<Option> options();
+  Config resolved() const;  // what is "auto" set to the default of the choice made, as far as the options say
+
+  // Every option; one option; one of its choices with what that reads. Error(usage) if there is none such.
   static std::string help();
+  static std::string help(const std::string& option);
+  static std::string help(const std::string& option, const std::string& choice);
 };
 
-// "client.lr 0.1, here 0.2": the options in which two runs may not differ if one is to go on where the other
-// stopped, and do. Options about how long and how to run (data, of which the contents are compared; rounds, threads,
-// deadline, survive, stop, eval, run) may always differ.
+// "client.lr was '0.1' and is '0.2'": the options in which two runs may not differ if one is to continue the other, and
+// do. What neither reads is not compared.
 std::vector<std::string> conflicts(const Config& before, const Config& now);
+
+// That a rank has been told the same as rank 0, but for what may differ per rank: Error(usage) that names the option.
+void check_agreement(const Config& on_root, const Config& here);
 
 }  // namespace fedmpi::federation

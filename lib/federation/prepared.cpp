@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <sstream>
 
 #include "base/error.hpp"
 #include "federation/cohort.hpp"
@@ -15,21 +14,11 @@ namespace fedmpi::federation {
 
 namespace {
 
-// Every rank reads its options by itself, and the file may be another one here. How much a rank holds and computes at
-// once, and where it stores what its clients keep, is its own.
-void check_agreement(mpi::Communicator& comm, Config config) {
-  const std::vector<Option> options = config.options();
-  std::string on_root;
-  for (const Option& option : options) on_root += option.text() + '\0';  // in no option
+// Every rank reads its options by itself, and the file may be another one here.
+void check_agreement(mpi::Communicator& comm, const Config& config) {
+  std::string on_root = config.ini();
   comm.broadcast(on_root);
-  mpi::collectively(comm, [&] {
-    std::istringstream texts(on_root);
-    std::string text;
-    for (const Option& option : options)
-      if (std::getline(texts, text, '\0') && text != option.text() && option.name != "data.memory" &&
-          option.name != "federation.threads" && option.name != "run.client-states")
-        fail(ExitCode::usage, "{}: expected '{}' as on rank 0, found '{}'", option.name, text, option.text());
-  });
+  mpi::collectively(comm, [&] { federation::check_agreement(Config::from_ini(on_root, "rank 0"), config); });
 }
 
 // For how many examples, one after the other, a participant trains in a round.

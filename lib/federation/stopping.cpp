@@ -9,6 +9,7 @@
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "base/plural.hpp"
 
 namespace fedmpi::federation {
 
@@ -19,13 +20,14 @@ volatile std::sig_atomic_t preempted = 0;
 // After the last checkpoint: MPI, the launcher and the job script end, and a requeue is asked for.
 constexpr double kSecondsToLeave = 5.0;
 
-// Evaluations since the best test loss. Only those that are due count, not the one that a run makes at its
-// end.
+// Evaluations since the best test loss of a model that has been trained: where clients differ much, the first rounds
+// are often worse than the untrained model. Only those that are due count, not the one that a run makes at its end.
 std::int64_t evaluations_without_improvement(std::int64_t every, std::span<const checkpoint::Row> history) {
   double best = std::numeric_limits<double>::infinity();
   std::int64_t since = 0;
   for (const checkpoint::Row& row : history) {
-    if (std::isnan(row.test_loss) || every == 0 || row.round % static_cast<std::uint64_t>(every) != 0) continue;
+    if (row.round == 0 || std::isnan(row.test_loss) || every == 0 || row.round % static_cast<std::uint64_t>(every) != 0)
+      continue;
     ++since;
     if (row.test_loss < best) {
       best = row.test_loss;
@@ -57,9 +59,9 @@ std::optional<Stop> stop_by_history(const Config& config, data::Task task, std::
       return Stop{fmt::format("converged: norm of the gradient {:.3g}", gradient)};
   }
   if (stop.patience > 0 && evaluations_without_improvement(config.eval.every, history) >= stop.patience)
-    return Stop{fmt::format("no better test loss in {} evaluations", stop.patience)};
+    return Stop{"no better test loss in " + counted(stop.patience, "evaluation")};
   if (last.round >= static_cast<std::uint64_t>(config.federation.rounds))
-    return Stop{fmt::format("all {} rounds done", last.round)};
+    return Stop{last.round == 1 ? "the only round is done" : fmt::format("all {} rounds done", last.round)};
   return std::nullopt;
 }
 

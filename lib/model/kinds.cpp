@@ -65,10 +65,10 @@ std::unique_ptr<Model> make_mlp(const Options& options, const Schema& schema) {
 }
 
 constexpr std::array<Kind, 4> kKinds = {{
-    {"linear", "linear regression, squared error", make_linear},
-    {"logistic", "logistic regression for two classes", make_logistic},
-    {"softmax", "softmax regression", make_softmax},
-    {"mlp", "multi-layer perceptron", make_mlp},
+    {"linear", "linear regression, squared error", "loss l2", make_linear},
+    {"logistic", "logistic regression for two classes", "loss l2", make_logistic},
+    {"softmax", "softmax regression", "loss l2", make_softmax},
+    {"mlp", "multi-layer perceptron", "hidden activation loss l2", make_mlp},
 }};
 
 }  // namespace

@@ -74,6 +74,7 @@ class Model {
 struct Kind {
   const char* name;
   const char* summary;
+  const char* reads;  // options: see Choice in base/options.hpp
   std::unique_ptr<Model> (*make)(const Options& options, const data::Schema& schema);  // Error(usage)
 };
 std::span<const Kind> kinds();

@@ -15,7 +15,7 @@ class Adam : public Optimizer {
   void step(std::uint64_t round, std::span<float> update, std::span<float> parameters) override {
     const double t = static_cast<double>(round);
     const float b1 = static_cast<float>(options_.beta1), b2 = static_cast<float>(options_.beta2);
-    const float first_scale = static_cast<float>(options_.lr / (1.0 - std::pow(options_.beta1, t)));
+    const float first_scale = static_cast<float>(*options_.lr / (1.0 - std::pow(options_.beta1, t)));
     const float second_scale = static_cast<float>(1.0 / (1.0 - std::pow(options_.beta2, t)));
     const float epsilon = static_cast<float>(options_.epsilon);
     for (std::size_t j = 0; j < update.size(); ++j) {

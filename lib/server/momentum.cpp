@@ -9,7 +9,7 @@ namespace {
 class Momentum : public Optimizer {
  public:
   Momentum(const Options& options, std::size_t parameters)
-      : lr_(static_cast<float>(options.lr)), beta_(static_cast<float>(options.momentum)), velocity_(parameters) {}
+      : lr_(static_cast<float>(*options.lr)), beta_(static_cast<float>(options.momentum)), velocity_(parameters) {}
 
   void step(std::uint64_t, std::span<float> update, std::span<float> parameters) override {
     for (std::size_t j = 0; j < update.size(); ++j) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,11 +15,11 @@ namespace fedmpi::server {
 
 struct Options {
   std::string optimizer = "sgd";
-  double lr = 1.0;        // η
-  double momentum = 0.9;  // momentum: β
-  double beta1 = 0.9;     // adam
-  double beta2 = 0.99;    // adam
-  double epsilon = 1e-3;  // adam: τ, added to the root of the second moment
+  std::optional<double> lr = {};  // η; none = the default of the optimizer
+  double momentum = 0.9;          // momentum: β
+  double beta1 = 0.9;             // adam
+  double beta2 = 0.99;            // adam
+  double epsilon = 1e-3;          // adam: τ, added to the root of the second moment
 };
 
 // A vector, as long as the parameters, that is kept between rounds and saved with them as server/<name>.
@@ -39,6 +40,8 @@ class Optimizer {
 struct Kind {
   const char* name;
   const char* summary;
+  const char* reads;  // options: see Choice in base/options.hpp
+  double lr;          // where none is given
   std::unique_ptr<Optimizer> (*make)(const Options& options, std::size_t parameters);
 };
 std::span<const Kind> optimizers();

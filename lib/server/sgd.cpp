@@ -7,7 +7,7 @@ namespace {
 
 class Sgd : public Optimizer {
  public:
-  explicit Sgd(const Options& options) : lr_(static_cast<float>(options.lr)) {}
+  explicit Sgd(const Options& options) : lr_(static_cast<float>(*options.lr)) {}
   void step(std::uint64_t, std::span<float> update, std::span<float> parameters) override {
     for (std::size_t j = 0; j < update.size(); ++j) parameters[j] += lr_ * update[j];
   }

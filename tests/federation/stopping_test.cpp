@@ -115,6 +115,8 @@ TEST(StopByHistory, EndsWhenPatienceDoes) {
   EXPECT_TRUE(stops(c, losses({3, 2, 2.5, 2.1})));
   EXPECT_TRUE(stops(c, losses({3, 2, 2, 2}))) << "as good is not better";
   EXPECT_FALSE(stops(c, losses({3, 2, 2.5, 1.9, 2})));
+  EXPECT_FALSE(stops(c, losses({1, 4, 3, 2}))) << "the untrained model does not count";
+  EXPECT_TRUE(stops(c, losses({1, 2, 4, 3})));
   EXPECT_FALSE(stops(c, losses({3, 2, kUnknown, kUnknown, 2.5}))) << "what was not evaluated does not count";
   EXPECT_TRUE(stops(c, losses({3, 2, kUnknown, 2.5, kUnknown, 2.5})));
 }
@@ -123,8 +125,8 @@ TEST(StopByHistory, CountsOnlyEvaluationsThatWereDue) {
   Config c = endless();
   c.stop.patience = 2;
   c.eval.every = 2;
-  EXPECT_FALSE(stops(c, losses({1, kUnknown, 2, 2})));
-  EXPECT_TRUE(stops(c, losses({1, kUnknown, 2, kUnknown, 2})));
+  EXPECT_FALSE(stops(c, losses({9, kUnknown, 1, 2, 2})));
+  EXPECT_TRUE(stops(c, losses({9, kUnknown, 1, kUnknown, 2, kUnknown, 2})));
   c.eval.every = 0;
   EXPECT_FALSE(stops(c, losses({1, 2, 2, 2, 2})));
 }

@@ -134,5 +134,17 @@ TEST(Optimizer, RefusesBadOptions) {
   refused({.epsilon = HUGE_VAL}, {"server.epsilon", "inf"});
 }
 
+TEST(Optimizer, TakesItsOwnLearningRateWhereNoneIsGiven) {
+  for (const Kind& kind : optimizers()) {
+    const auto stepped = [&](std::optional<double> lr) {
+      std::vector<float> update = {0.5F, -2.0F}, parameters = {1.0F, 1.0F};
+      make({.optimizer = kind.name, .lr = lr}, 2)->step(1, update, parameters);
+      return parameters;
+    };
+    EXPECT_EQ(stepped({}), stepped(kind.lr)) << kind.name;
+    EXPECT_NE(stepped({}), stepped(2 * kind.lr)) << kind.name;
+  }
+}
+
 }  // namespace
 }  // namespace fedmpi::server

@@ -44,16 +44,15 @@ class LeastSquares(support.WholeRun):
 class OneStep(support.WholeRun):
     """One round of FedSGD over all clients is one step of gradient descent over all examples."""
 
-    def assert_one_step(self, shards, ranks, lr=0.3, l2=0.0, activation="relu", **model):
-        options = {"data.shards": shards, **ALL_TOGETHER, "client.lr": lr, "model.l2": l2,
-                   "model.activation": activation, **{f"model.{k}": v for k, v in model.items()}}
+    def assert_one_step(self, shards, ranks, lr=0.3, l2=0.0, **model):
+        options = {"data.shards": shards, **ALL_TOGETHER, "client.lr": lr, "model.l2": l2, **{f"model.{k}": v for k, v in model.items()}}
         # A first round, so that the step is not taken from where regressions begin, at zero.
         self.train("run", {**options, "federation.rounds": 1})
         before = self.weights("run")
         self.train("run", {**options, "federation.rounds": 2, "run.resume": "auto"}, ranks)
         after = self.weights("run")
         x, y, _ = support.read_shard(shards / "shard-00000.h5")
-        step = oracle.add(before, -lr, oracle.gradient(before, x, y, activation, l2))
+        step = oracle.add(before, -lr, oracle.gradient(before, x, y, model.get("activation", "relu"), l2))
         self.assertGreater(relative(support.flat(before), support.flat(step)), 1e-3)
         self.assertLess(relative(support.flat(after), support.flat(step)), ROUNDING)
 

@@ -81,7 +81,8 @@ class DryRun(support.WholeRun):
                 self.dry_run(ranks, support.CANNOT_CREATE, **{"run.dir": self.folder / "file" / "run"})
 
     def test_finds_a_wrong_option(self):
-        self.dry_run(2, support.USAGE, **{"model.kind": "logistic"})
+        ended = self.dry_run(2, support.USAGE, **{"model.loss": "hinge"})
+        self.assertIn("model.loss: 'hinge' is not known", ended.err)
 
 
 if __name__ == "__main__":

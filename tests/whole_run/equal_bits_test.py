@@ -21,9 +21,13 @@ class EqualBits(support.WholeRun):
         super().setUp()
         self.numbers = itertools.count()
 
+    def options(self, shards, more):
+        options = {"data.shards": shards, **OPTIONS, **more}
+        return support.without_unread(options, "client.algorithm") if "client.algorithm" in more else options
+
     def run_of(self, shards, ranks=0, **more):
         # Sixty-four ranks on two cores take long to start.
-        return self.train(f"run-{next(self.numbers)}", {"data.shards": shards, **OPTIONS, **more}, ranks,
+        return self.train(f"run-{next(self.numbers)}", self.options(shards, more), ranks,
                           timeout=(3 if ranks > 9 else 1) * support.TIMEOUT)
 
     def assert_equal_bits(self, cases):
@@ -36,7 +40,7 @@ class EqualBits(support.WholeRun):
 
     def assert_survives_a_pause(self, shards, undisturbed, **more):
         run = f"paused-{next(self.numbers)}"
-        options = {"data.shards": shards, **OPTIONS, **more}
+        options = self.options(shards, more)
         before = self.train(run, {**options, "federation.rounds": PAUSE}, ranks=5).sha256
         self.assertNotEqual(before, undisturbed)
         after = self.train(run, {**options, "run.resume": "auto"}, ranks=3)

@@ -22,7 +22,7 @@ class FedAvg(support.WholeRun):
     def assert_same_weights(self, shards, ranks, epochs=3, lr=0.1, batch=0, kind="mlp", activation="relu", l2=0.0,
                             momentum=0.0, weight_decay=0.0, lr_decay=1.0, equal=False):
         options = {
-            "data.shards": shards, "model.kind": kind, "model.hidden": "24,12", "model.activation": activation,
+            "data.shards": shards, "model.kind": kind, **({"model.hidden": "24,12", "model.activation": activation} if kind == "mlp" else {}),
             "model.l2": l2, "client.epochs": epochs, "client.batch": batch, "client.lr": lr,
             "client.momentum": momentum, "client.weight-decay": weight_decay, "client.lr-decay": lr_decay,
             "aggregate.weights": "equal" if equal else "examples", "eval.every": 0,

@@ -5,6 +5,7 @@ sets of the tests (FEDMPI_SHARED_DATA)."""
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -30,7 +31,7 @@ TIMEOUT = 30 * SLOWER  # seconds
 # another ends may fail over it. So each has one of its own.
 SESSIONS = tempfile.TemporaryDirectory(prefix="fedmpi-mpi-")
 
-DONE, USAGE, BAD_DATA, CANNOT_CREATE, STOPPED = 0, 2, 65, 73, 75
+DONE, USAGE, BAD_DATA, CANNOT_CREATE, IO, STOPPED = 0, 2, 65, 73, 74, 75
 
 
 @dataclasses.dataclass
@@ -206,10 +207,14 @@ def words_of(options):
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
+@functools.cache
+def help_of(*words):
+    return subprocess.run([PROGRAM, "train", "--help", *words], capture_output=True, text=True, check=True).stdout
+
+
 def choices(option):
     """The names that `fedmpi train --help` lists for an option."""
-    text = subprocess.run([PROGRAM, "train", "--help"], capture_output=True, text=True, check=True).stdout
-    lines = text.split(f"--{option} ", 1)[1].splitlines()[1:]
+    lines = help_of().split(f"--{option} ", 1)[1].splitlines()[1:]
     rows = []
     for line in lines:
         row = re.match(r"\s{20,}([\w-]+): ", line)
@@ -218,6 +223,17 @@ def choices(option):
         rows.append(row[1])
     assert rows, f"--help lists no names for {option}"
     return rows
+
+
+def reads(option, choice):
+    """The options that this choice of an option reads and others may not."""
+    return set(re.findall(r"^  --(\S+) ", help_of(option, choice), re.MULTILINE))
+
+
+def without_unread(options, option):
+    """The options without those that only other choices of `option` read: they would be refused."""
+    unread = set().union(*(reads(option, choice) for choice in choices(option))) - reads(option, options[option])
+    return {name: value for name, value in options.items() if name not in unread}
 
 
 def folder_digest(folder):

@@ -1,5 +1,7 @@
 """Options that are wrong: exit code 2 and one sentence, alone and on 3 ranks, before anything is written."""
 
+import subprocess
+
 import support
 
 SECONDS = 5 * support.SLOWER  # within which a run with wrong options must have ended
@@ -56,7 +58,7 @@ class Usage(support.WholeRun):
             "no threads": (["--federation.threads", "0"], "federation.threads"),
             "a switch": (["--data.skip-bad", "maybe"], "data.skip-bad", "maybe"),
             "no width": (["--model.kind", "mlp", "--model.hidden", "20,0"], "model.hidden"),
-            "widths": (["--model.hidden", "20;30"], "model.hidden", "20;30"),
+            "widths": (["--model.kind", "mlp", "--model.hidden", "20;30"], "model.hidden", "20;30"),
             "momentum": (["--client.momentum", "1"], "client.momentum"),
             "epochs": (["--client.epochs", "0"], "client.epochs"),
             "one generation": (["--run.keep", "1"], "run.keep"),
@@ -76,6 +78,11 @@ class Usage(support.WholeRun):
             "an accuracy in percent": (["--stop.target", "85", "--data.test", self.shards / "test.h5"], "from 0 to 1.*85"),
             "patience without a test shard": (["--stop.patience", "3"], "data.test"),
             "a gradient's tolerance without gradients": (["--stop.gradient-tolerance", "1"], "fedsgd"),
+            "what FedSGD has none of": (["--client.algorithm", "fedsgd", "--client.momentum", "0.5"],
+                                        "client.momentum: client.algorithm fedsgd does not read it; fedavg does"),
+            "layers of a regression": (["--model.hidden", "20"], "model.hidden: model.kind softmax does not read it; mlp does"),
+            "weights of a median": (["--aggregate.kind", "median", "--aggregate.weights", "equal"],
+                                    "aggregate.weights: aggregate.kind median does not .*; mean, float-mean do"),
             "linear regression's loss": (["--model.kind", "linear", "--model.loss", "cross-entropy"], "squared"),
         })
 
@@ -95,6 +102,8 @@ class Usage(support.WholeRun):
             "syntax.ini": ("[client]\n\nlr 0.1\n", r"syntax\.ini:3: .*lr 0\.1"),
             "open.ini": ("[client\nlr = 0.1\n", r"open\.ini:1: "),
             "twice.ini": ("[client]\nlr = 0.1\nlr = 0.2\n", r"twice\.ini:3: .*lr.*twice"),
+            "unread.ini": ("[client]\nalgorithm = fedsgd\n\nepochs = 3\n", r"unread\.ini:4: client\.epochs: .*fedavg does$"),
+            "marks.ini": ("[ client ]\nlr = 0.1;2 ; two\n", r"marks\.ini:2: client\.lr: .*'0\.1;2'"),
             "binary.ini": ("\x00\x01\x02\xff\n", r"binary\.ini:1: expected text, found a NUL byte"),
             "wide.ini": ("[client]\nlr\x00 = 0.1\n", r"wide\.ini:2: expected text, found a NUL byte"),
         }
@@ -104,7 +113,7 @@ class Usage(support.WholeRun):
         cases["missing"] = (["--config", self.folder / "absent.ini"], "absent.ini")
         cases["a folder"] = (["--config", self.folder], "configuration file")
         cases["no name"] = (["--config"], "--config")
-        cases["two"] = (["--config", self.folder / "twice.ini", "--config=open.ini"], "--config: expected one file")
+        cases["two"] = (["--config", self.folder / "twice.ini", "--config=open.ini"], "--config.* more than once")
         self.assert_each(cases)
 
     def test_variables_of_the_environment(self):
@@ -132,6 +141,22 @@ class Usage(support.WholeRun):
                     self.assertRegex(ended.diagnostics[0], f"FEDMPI_EXIT_FILE: '{file}' cannot be written: ")
                     self.assertFalse((self.folder / "run").exists())
 
+    def test_a_file_from_a_pipe(self):
+        """Which one rank alone can read; the launcher gives its standard input to rank 0."""
+        text = f"[data]\nshards = {self.shards}\n[federation]\nrounds = 2\n[client]\nlr = 0.2 # fast\n"
+        file = self.folder / "good.ini"
+        file.write_text(text)
+        digest = self.train("of-a-file", {"config": file}).sha256
+        for ranks in (1, 3):
+            with self.subTest(ranks=ranks):
+                run = self.folder / f"run-{ranks}"
+                command = [support.LAUNCHER, "--oversubscribe", "-n", str(ranks), support.PROGRAM, "train", "--config",
+                           "/dev/stdin", "--run.dir", run]
+                ended = subprocess.run(command, input=text, text=True, capture_output=True, env=support.environment(),
+                                       timeout=support.TIMEOUT)
+                self.assertEqual(ended.returncode, support.DONE, ended.stderr)
+                self.assertIn(f"weights sha256 {digest}\n", ended.stdout)
+
     def test_words_override_the_file(self):
         file = self.folder / "good.ini"
         file.write_text(f"[data]\nshards = {self.shards}\n[client]\nlr = 0.3  # fast\n[federation]\nrounds = 9\n")
@@ -139,6 +164,7 @@ class Usage(support.WholeRun):
         text = (self.folder / "run" / "config.ini").read_text()
         self.assertIn("lr = 0.3\n", text)
         self.assertIn("rounds = 2\n", text)
+        self.assertIn("[server]\noptimizer = sgd\nlr = 1\n\n", text)  # as resolved, and what is read alone
         self.assertEqual(len(self.history("run")), 3)
 
     def test_tasks_that_mpi_does_not_join(self):
@@ -169,6 +195,40 @@ class Usage(support.WholeRun):
         ended = self.fedmpi("shard", "synthetic:1,1", "--out", self.folder / "o", ranks=2, code=support.USAGE)
         self.assertIn("without mpirun", ended.err)
         self.assertFalse((self.folder / "o").exists())
+
+    def test_a_standard_output_that_is_closed(self):
+        run = self.folder / "run"
+        train = ["train", "--data.shards", self.shards, "--run.dir", run, "--federation.rounds", 1]
+        for words in (train, ["inspect", run / "latest.h5"], ["evaluate", "--checkpoint", run / "latest.h5", "--data", self.shards],
+                      ["shard", "synthetic:1,1", "--out", self.folder / "more"], ["train", "--help"]):
+            with self.subTest(words=words):
+                ended = support.Started(*words, wrapper=["sh", "-c", 'exec "$@" >&-', "sh"]).wait()
+                self.assertEqual(ended.code, support.IO, str(ended))
+                self.assertRegex("\n".join(ended.diagnostics), "cannot (be written|write)")
+        self.assertTrue((run / "latest.h5").exists())
+        ended = support.Started(*train, "--run.resume", "auto", wrapper=["sh", "-c", 'exec "$@" <&- 2>&-', "sh"]).wait()
+        self.assertEqual(ended.code, support.DONE, str(ended))
+
+    def test_help_of_an_option_and_of_a_choice(self):
+        for option in ("model.kind", "client.algorithm", "server.optimizer", "aggregate.kind", "federation.sampling"):
+            for name in support.choices(option):
+                self.assertTrue(support.help_of(option, name).startswith(f"{option} {name}: "))
+        self.assertEqual(support.reads("server.optimizer", "momentum"), {"server.lr", "server.momentum"})
+        self.assertIn("[0.01]", support.help_of("server.optimizer", "adam"))
+        for words, pattern in ((["client.algorithm", "scafold"], "'scafold' is not known; known are .*fedavg"),
+                               (["client.algorithms"], "'client.algorithms' is not known; known are client.algorithm, "),
+                               (["client.lr", "fast"], "client.lr has no choices; .*server.optimizer"),
+                               (["client.algorithm", "fedavg", "fedsgd"], "'fedsgd' and more")):
+            for ranks in (0, 3):
+                with self.subTest(words=words, ranks=ranks):
+                    ended = self.fedmpi("train", "--help", *words, ranks=ranks, code=support.USAGE)
+                    self.assertEqual(len(ended.diagnostics), 1, str(ended))
+                    self.assertRegex(ended.diagnostics[0], pattern)
+
+    def test_help_is_printed_once(self):
+        for words in (["train", "--help"], ["evaluate", "-h"]):
+            with self.subTest(words=words):
+                self.assertEqual(self.fedmpi(*words, ranks=3).out, self.fedmpi(*words).out)
 
     def test_help_and_version(self):
         for words in (["--help"], ["--version"], ["train", "--help"], ["shard", "--help"], ["evaluate", "--help"],
