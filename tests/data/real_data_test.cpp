@@ -48,7 +48,7 @@ TEST_F(RealData, Mnist) {
 
 TEST_F(RealData, A9a) {
   const Input input = open("libsvm", "libsvm/a9a.gz", "libsvm/a9a.t.gz");
-  EXPECT_EQ(input.label_names, (std::vector<std::string>{"-1", "1"}));
+  EXPECT_EQ(input.train->schema().label_names, (std::vector<std::string>{"-1", "1"}));
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{123});
   EXPECT_EQ(label_counts(*input.train), (std::vector<std::size_t>{24'720, 7'841}));
   EXPECT_EQ(label_counts(*input.test), (std::vector<std::size_t>{12'435, 3'846}));
@@ -56,7 +56,7 @@ TEST_F(RealData, A9a) {
 
 TEST_F(RealData, Mushrooms) {
   const Input input = open("libsvm", "libsvm/mushrooms.gz");
-  EXPECT_EQ(input.label_names, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(input.train->schema().label_names, (std::vector<std::string>{"1", "2"}));
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{112});
   for (const test::Row& row : test::read_all(*input.train))
     ASSERT_EQ(std::count(row.features.begin(), row.features.end(), 1.0F),

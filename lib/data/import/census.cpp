@@ -19,8 +19,8 @@ Census take_census(Source& source, const Progress& progress) {
     if (classification) {
       const auto classes = static_cast<std::size_t>(example.label) + 1;
       if (classes > kMostClasses)
-        fail(ExitCode::bad_data, "example {}: expected a label below {}, found {}", census.examples, kMostClasses,
-             example.label);
+        fail(ExitCode::bad_data, "example {}: expected a label below {} (--labels dense renumbers), found {}",
+             census.examples, kMostClasses, example.label);
       census.classes = std::max(census.classes, classes);
       census.labels.push_back(example.label);
     }
