@@ -231,12 +231,12 @@ int shard(int argc, char** argv) {
 
   ProgressLine line;
   const data::Progress progress = std::ref(line);
-  const data::Census census = data::take_census(*input.train, progress);
+  const data::Census census = data::take_census(*input.train, o.source, progress);
   data::Schema schema = input.train->schema();
   schema.classes = std::max(schema.classes, census.classes);
   std::size_t test_examples = 0;
   if (input.test != nullptr) {
-    const data::Census test = data::take_census(*input.test, progress);
+    const data::Census test = data::take_census(*input.test, "test data of " + o.source, progress);
     schema.classes = std::max(schema.classes, test.classes);
     test_examples = test.examples;
   }

@@ -48,10 +48,12 @@ void print_label_counts(const ShardReport& r) {
   for (std::size_t i = 0; i < r.census.examples; ++i)
     if (r.assignment.client[i] < r.assignment.clients()) ++counts[static_cast<std::size_t>(r.census.labels[i])];
   if (counts.size() > kMostShown) return print_spread("examples per label", counts);
-  const std::vector<std::string>& names = r.schema.label_names;
-  for (std::size_t k = 0; k < counts.size(); ++k)
-    fmt::print("  label {:<12} {}\n",
-               names.empty() ? std::to_string(k) : printable(fmt::format("{} = {}", k, names[k])), counts[k]);
+  for (std::size_t k = 0; k < counts.size(); ++k) {
+    std::string label = std::to_string(k);
+    if (!r.schema.label_names.empty()) label += printable(" = " + r.schema.label_names[k]);
+    std::replace(label.begin(), label.end(), '\n', ' ');
+    fmt::print("  label {:<12} {}\n", label, counts[k]);
+  }
 }
 
 // "27 classes, 1 of them empty: 0": labels that begin at one, or have gaps, make classes without examples.

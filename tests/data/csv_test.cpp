@@ -185,6 +185,8 @@ TEST(Csv, ReadsLineBreaksInQuotes) {
                [&] { open(dir.write("data", text + "3,4\n"), "y", "note"); });
   expect_error(ExitCode::bad_data, {"data:9", "found 2"},
                [&] { open(dir.write("data", text + "3,\"\n\n4\"\n"), "y", "note"); });
+  expect_error(ExitCode::bad_data, {"data:2", "column 'x'", "found '1 2'"},
+               [&] { read_all(*open(dir.write("data", "x,y\n\"1\n2\",a\n"))); });
 }
 
 TEST(Csv, RefusesNumbersMixedWithWordsAsLabels) {
@@ -196,15 +198,17 @@ TEST(Csv, RefusesNumbersMixedWithWordsAsLabels) {
     expect_error(ExitCode::bad_data, parts, [&] { open(path); });
     return path;
   };
-  const std::string path = refuses("0.1 NA 0.7", {"data:3", "a number", "'0.1' in line 2", "found 'NA'"});
+  const std::string path =
+      refuses("0.1 NA 0.7", {"data:3", "all numbers or all words", "'NA' here and '0.1' in line 2"});
   EXPECT_EQ(open(path, "y", "", Task::classification)->schema().label_names,
             (std::vector<std::string>{"0.1", "0.7", "NA"}));
-  refuses("0 1 0 1 no", {"data:6", "found 'no'"});
-  refuses("cat dog 3", {"data:4", "a word", "'cat' in line 2", "found '3'"});
+  refuses("0 1 0 1 no", {"data:6", "found 'no' here and '0' in line 2"});
+  refuses("NA 1 2", {"data:3", "found '1' here and 'NA' in line 2"});
+  refuses("cat dog 3", {"data:4", "found '3' here and 'cat' in line 2"});
   for (const std::size_t numbers : {99U, 100U, 101U, 5000U}) {
     std::string labels;
     for (std::size_t i = 0; i < numbers; ++i) labels += std::to_string(i) + " ";
-    refuses(labels + "NA 7", {fmt::format("data:{}", numbers + 2), "a", "number", "found 'NA'"});
+    refuses(labels + "NA 7", {fmt::format("data:{}", numbers + 2), "number", "found 'NA'"});
   }
 }
 

@@ -83,7 +83,7 @@ TEST(Libsvm, NamesFileAndLineOfWhatItRefuses) {
   refuses(" 1:0.5", "one label before");
   refuses("qid:3 1:1", "one label before");
   refuses("1,2 1:3", "one label before the first INDEX:VALUE, found '1,2'");
-  refuses("NA 1:3", "a number as label, as '1' in line 1 is");
+  refuses("NA 1:3", "found 'NA' here and '1' in line 1");
   refuses("1 3:", "a finite number");
   refuses("1 3:x", "a finite number");
   refuses("1 3:nan", "a finite number");

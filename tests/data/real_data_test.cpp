@@ -26,7 +26,7 @@ class RealData : public testing::Test {
 };
 
 std::vector<std::size_t> label_counts(Source& source) {
-  const Census census = take_census(source, test::no_progress);
+  const Census census = take_census(source, "data", test::no_progress);
   std::vector<std::size_t> counts(census.classes);
   for (const std::int32_t label : census.labels) ++counts[static_cast<std::size_t>(label)];
   return counts;
@@ -61,7 +61,7 @@ TEST_F(RealData, Mushrooms) {
   for (const test::Row& row : test::read_all(*input.train))
     ASSERT_EQ(std::count(row.features.begin(), row.features.end(), 1.0F),
               21);  // one value of each attribute but one
-  EXPECT_EQ(take_census(*input.train, test::no_progress).examples, 8124U);
+  EXPECT_EQ(take_census(*input.train, "data", test::no_progress).examples, 8124U);
 }
 
 }  // namespace

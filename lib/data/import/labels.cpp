@@ -41,9 +41,8 @@ void LabelMap::add(std::string_view label, const LineReader& lines) {
     first_ = label;
     first_line_ = lines.number();
   } else if (!task_ && number.has_value() != numbers_) {
-    lines.refuse(fmt::format("a {} as label, as {} in line {} is (--task classification takes both for classes)",
-                             numbers_ ? "number" : "word", in_quotes(first_), first_line_),
-                 in_quotes(label));
+    lines.refuse("labels that are all numbers or all words (--task classification takes both)",
+                 fmt::format("{} here and {} in line {}", in_quotes(label), in_quotes(first_), first_line_));
   }
   numbers_ = numbers_ && number;
   whole_ = whole_ && number && std::trunc(*number) == *number;

@@ -1,5 +1,6 @@
 #include "data/import/text.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -112,7 +113,9 @@ std::optional<std::uint64_t> parse_count(std::string_view text) { return parse<s
 
 std::string in_quotes(std::string_view text) {
   constexpr std::size_t kMost = 60;
-  return text.size() <= kMost ? fmt::format("'{}'", text) : fmt::format("'{}…'", text.substr(0, kMost));
+  std::string quoted = fmt::format("'{}{}'", text.substr(0, kMost), text.size() > kMost ? "…" : "");
+  std::replace(quoted.begin(), quoted.end(), '\n', ' ');
+  return quoted;
 }
 
 }  // namespace fedmpi::data

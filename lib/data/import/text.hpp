@@ -51,7 +51,7 @@ std::optional<std::uint64_t> parse_count(std::string_view text);
 // What parse_float() takes, as `expected` of an error message.
 inline constexpr std::string_view kFloat = "a finite number within the range of float32";
 
-// `found` of an error message: quoted, and cut short when long.
+// `found` of an error message: quoted, on one line, and cut short when long.
 std::string in_quotes(std::string_view text);
 
 }  // namespace fedmpi::data
