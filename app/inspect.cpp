@@ -29,6 +29,7 @@ ordered_json describe_shard(const std::string& path) {
   std::vector<std::uint64_t> sizes;
   for (std::size_t c = 0; c < shard->clients(); ++c) sizes.push_back(shard->offsets()[c + 1] - shard->offsets()[c]);
   std::sort(sizes.begin(), sizes.end());
+  const std::uint64_t middle = sizes[(sizes.size() - 1) / 2] + sizes[sizes.size() / 2];
 
   ordered_json j;
   j["file"] = path;
@@ -37,8 +38,12 @@ ordered_json describe_shard(const std::string& path) {
   j["examples"] = shard->rows();
   if (block.dropped > 0) j["bad_examples"] = block.dropped;
   j["clients"] = {
-      {"count", sizes.size()},        {"examples_min", sizes.front()},  {"examples_median", sizes[sizes.size() / 2]},
-      {"examples_max", sizes.back()}, {"first", shard->client_name(0)}, {"last", shard->client_name(sizes.size() - 1)}};
+      {"count", sizes.size()},
+      {"examples_min", sizes.front()},
+      {"examples_median", middle % 2 == 0 ? ordered_json(middle / 2) : ordered_json(0.5 * static_cast<double>(middle))},
+      {"examples_max", sizes.back()},
+      {"first", shard->client_name(0)},
+      {"last", shard->client_name(sizes.size() - 1)}};
   j["features"] = {{"shape", s.feature_shape},
                    {"type", s.type == data::FeatureType::uint8 ? "uint8" : "float32"},
                    {"scale", s.scale},

@@ -1,6 +1,5 @@
 // fedmpi shard: turns a data set into shards, and says who got what.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <numeric>
+#include <sstream>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
@@ -22,6 +21,7 @@
 #include "data/shard_writer.hpp"
 #include "federation/memory.hpp"
 #include "progress.hpp"
+#include "shard_report.hpp"
 
 namespace fedmpi::app {
 
@@ -31,7 +31,7 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string source, out, files, task;
+  std::string source, out, files, task, labels;
   data::SourceOptions input;
   data::PartitionOptions partition;
   std::size_t memory_mib = 0;
@@ -47,18 +47,25 @@ po::options_description visible_options(Options& o) {
       "how to deal them: iid, dirichlet:A, labels:K or natural (default: natural where the input has "
       "clients, else iid)");
   add("skew", po::value(&o.partition.skew)->value_name("A")->default_value(0.0, "0"),
-      "unequal sizes: the clients' proportions ~ Dirichlet(A), the smaller A the more unequal; 0 = equal");
+      "unequal sizes: the clients' proportions ~ Dirichlet(A), the smaller A the more unequal, up to 1000000; "
+      "0 = equal");
   add("holdout", po::value(&o.partition.holdout)->value_name("F")->default_value(0.0, "0"),
-      "fraction of the examples that become DIR/test.h5");
+      "fraction of the examples that become DIR/test.h5, one at least");
   add("files", po::value(&o.files)->value_name("one|client|N")->default_value("one"),
       "one file for all clients, one per client, or N files of consecutive clients");
   add("seed", po::value(&o.partition.seed)->value_name("S")->default_value(1), "of everything random");
   add("test", po::value(&o.input.test)->value_name("FILE"), "test data in a file of its own (csv, libsvm, tff)");
   add("label", po::value(&o.input.label)->value_name("COLUMN"), "column of the labels (csv)");
   add("client-column", po::value(&o.input.client_column)->value_name("NAME"), "column of natural clients (csv)");
+  add("drop", po::value(&o.input.drop)->value_name("COLUMN")->composing(),
+      "column to leave out, '' for those without a name (csv); may be given several times");
   add("task", po::value(&o.task)->value_name("T")->default_value("auto"),
       "auto, classification or regression (csv, libsvm)");
   add("features", po::value(&o.input.features)->value_name("N"), "number of features (libsvm; default: largest index)");
+  add("zero-based", po::bool_switch(&o.input.zero_based), "indices begin at 0 (libsvm)");
+  add("labels", po::value(&o.labels)->value_name("HOW")->default_value("keep"),
+      "keep, or dense: classes without examples are left out, the others renumbered from 0 and named by their old "
+      "numbers; text is renumbered in any case");
   add("memory", po::value(&o.memory_mib)->value_name("MIB"),
       "memory for rows, in MiB; what does not fit takes more passes over the input (default: half of the "
       "machine's, or of the job's)");
@@ -124,6 +131,9 @@ bool parse(int argc, char** argv, Options& o) {
     o.input.task = data::Task::regression;
   else if (o.task != "auto")
     fail(ExitCode::usage, "--task: expected auto, classification or regression, found '{}'", o.task);
+  if (o.labels != "keep" && o.labels != "dense")
+    fail(ExitCode::usage, "--labels: expected keep or dense, found '{}'", o.labels);
+  o.input.dense_labels = o.labels == "dense";
   o.input.clients = o.partition.clients;
   o.input.seed = o.partition.seed;
   return true;
@@ -201,58 +211,6 @@ std::vector<data::ShardFile> plan_files(const Options& o, const data::Assignment
   return plan;
 }
 
-template <class T>
-void print_spread(const char* what, std::vector<T> values) {
-  std::sort(values.begin(), values.end());
-  fmt::print("{:<20} min {}  median {}  max {}\n", what, values.front(), values[values.size() / 2], values.back());
-}
-
-// Distinct labels of each client.
-std::vector<std::size_t> label_variety(const data::Census& census, const data::Assignment& assignment,
-                                       std::span<const std::uint64_t> sizes) {
-  std::vector<std::size_t> begin(sizes.size() + 1);
-  std::partial_sum(sizes.begin(), sizes.end(), begin.begin() + 1);
-  std::vector<std::int32_t> labels(begin.back());
-  std::vector<std::size_t> next = begin;
-  for (std::size_t i = 0; i < census.examples; ++i)
-    if (assignment.client[i] < sizes.size()) labels[next[assignment.client[i]]++] = census.labels[i];
-  std::vector<std::size_t> variety(sizes.size());
-  for (std::size_t c = 0; c < sizes.size(); ++c) {
-    const auto first = labels.begin() + static_cast<std::ptrdiff_t>(begin[c]);
-    const auto last = labels.begin() + static_cast<std::ptrdiff_t>(begin[c + 1]);
-    std::sort(first, last);
-    variety[c] = static_cast<std::size_t>(std::unique(first, last) - first);
-  }
-  return variety;
-}
-
-void print_label_counts(const data::Census& census, const data::Assignment& assignment,
-                        const std::vector<std::string>& names) {
-  constexpr std::size_t kMostShown = 20;
-  std::vector<std::uint64_t> counts(census.classes);
-  for (std::size_t i = 0; i < census.examples; ++i)
-    if (assignment.client[i] < assignment.clients()) ++counts[static_cast<std::size_t>(census.labels[i])];
-  if (counts.size() > kMostShown) return print_spread("examples per label", counts);
-  for (std::size_t k = 0; k < counts.size(); ++k)
-    fmt::print("  label {:<12} {}\n", names.empty() ? std::to_string(k) : fmt::format("{} = {}", k, names[k]),
-               counts[k]);
-}
-
-void report(const Options& o, const data::Schema& schema, const data::Census& census,
-            const data::Assignment& assignment, std::span<const std::uint64_t> sizes, std::size_t files,
-            std::size_t test_examples, const std::vector<std::string>& label_names) {
-  const bool classification = schema.task == data::Task::classification;
-  fmt::print("{}: {} in {}, {} of {} {} features, {}\n", o.out, counted(sizes.size(), "client"), counted(files, "file"),
-             counted(census.examples - assignment.held_out, "example"), fmt::join(schema.feature_shape, "×"),
-             schema.type == data::FeatureType::uint8 ? "uint8" : "float32",
-             classification ? fmt::format("{} classes", schema.classes) : counted(schema.targets, "target"));
-  if (test_examples > 0) fmt::print("{}/test.h5: {}\n", o.out, counted(test_examples, "test example"));
-  print_spread("examples per client", std::vector<std::uint64_t>(sizes.begin(), sizes.end()));
-  if (!classification) return;
-  print_spread("labels per client", label_variety(census, assignment, sizes));
-  print_label_counts(census, assignment, label_names);
-}
-
 std::size_t memory_bytes(const Options& o) {
   if (o.memory_mib > 0) return o.memory_mib << 20;
   const std::uint64_t machine =
@@ -274,12 +232,12 @@ int shard(int argc, char** argv) {
 
   ProgressLine line;
   const data::Progress progress = std::ref(line);
-  const data::Census census = data::take_census(*input.train, progress);
+  const data::Census census = data::take_census(*input.train, o.source, progress);
   data::Schema schema = input.train->schema();
   schema.classes = std::max(schema.classes, census.classes);
   std::size_t test_examples = 0;
   if (input.test != nullptr) {
-    const data::Census test = data::take_census(*input.test, progress);
+    const data::Census test = data::take_census(*input.test, "test data of " + o.source, progress);
     schema.classes = std::max(schema.classes, test.classes);
     test_examples = test.examples;
   }
@@ -302,7 +260,7 @@ int shard(int argc, char** argv) {
     writer.write(*input.test, std::vector<std::uint32_t>(test_examples, 0), std::span(&test_file, 1));
   if (!input.solution.empty()) writer.write_text((fs::path(o.out) / "solution.csv").string(), input.solution);
   writer.commit();
-  report(o, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out, input.label_names);
+  print({o.out, schema, census, assignment, sizes, train_files, test_examples + assignment.held_out});
   return static_cast<int>(ExitCode::done);
 }
 

@@ -140,15 +140,17 @@ Clients dirichlet(const Census& census, const Sizes& sizes, double concentration
   return client;
 }
 
+constexpr double kMostArgument = 1e6;  // of a partition, and of --skew: sizes and mixtures are equal long before
+
 using Method = Clients (*)(const Census&, const Sizes&, double argument, std::uint64_t seed);
 struct Row : PartitionKind {
   Method method;         // null: the natural clients
-  bool argument, whole;  // takes a number above zero; a whole one
+  bool argument, whole;  // takes a number from above 0 to kMostArgument; a whole one
   bool labels;           // needs classes
 };
 constexpr std::array<Row, 4> kRows = {{
     {{"iid", "iid", "shuffled"}, iid, false, false, false},
-    {{"dirichlet", "dirichlet:A", "each client's mixture of labels drawn from Dir(A) (Hsu 2019)"},
+    {{"dirichlet", "dirichlet:A", "each client's mixture of labels drawn from Dir(A), A up to 1000000 (Hsu 2019)"},
      dirichlet,
      true,
      false,
@@ -169,52 +171,63 @@ double parse_argument(const Row& row, const std::string& text) {
     return 0.0;
   }
   const double value = parse_number(argument).value_or(0.0);
-  if (!(value > 0.0) || value > 1e6 || (row.whole && std::trunc(value) != value))
-    fail(ExitCode::usage, "--partition: expected {} with a {}number above zero, found '{}'", row.usage,
-         row.whole ? "whole " : "", text);
+  if (!(value > 0.0) || value > kMostArgument || (row.whole && std::trunc(value) != value))
+    fail(ExitCode::usage, "--partition: expected {} with a {}number above 0 and up to {:.0f}, found '{}'", row.usage,
+         row.whole ? "whole " : "", kMostArgument, text);
   return value;
 }
 
-// Numbers the natural clients that still have examples, and drops the others.
-Clients take_natural(const Census& census, const std::vector<std::string>& natural_names,
-                     const PartitionOptions& options, std::vector<std::string>& names) {
-  if (natural_names.empty())
+// For each natural client, whether it has examples.
+std::vector<bool> with_examples(const Census& census, std::size_t clients) {
+  std::vector<bool> has(clients);
+  for (const std::uint32_t c : census.clients) has[c] = true;
+  return has;
+}
+
+// Numbers the natural clients that still have examples in `rest`, and leaves out the others.
+Clients take_natural(const Census& whole, const Census& rest, const std::vector<std::string>& natural_names,
+                     const PartitionOptions& options, Assignment& assignment) {
+  const std::size_t natural = natural_names.size();
+  if (natural == 0)
     fail(ExitCode::usage, "--partition: natural needs an input with clients of its own, found one without");
-  if (options.clients != 0 && options.clients != natural_names.size())
+  if (options.clients != 0 && options.clients != natural)
     fail(ExitCode::usage, "--clients: the input has {} clients of its own, found {}; choose another --partition",
-         natural_names.size(), options.clients);
+         natural, options.clients);
   if (options.skew > 0.0) fail(ExitCode::usage, "--skew: the sizes of natural clients are their own");
-  Clients number(natural_names.size());
-  for (const std::uint32_t c : census.clients) number[c] = 1;
-  for (std::size_t c = 0; c < number.size(); ++c) {
-    if (number[c] == 0) continue;
-    number[c] = static_cast<std::uint32_t>(names.size());
-    names.push_back(natural_names[c]);
+  const std::vector<bool> had = with_examples(whole, natural), has = with_examples(rest, natural);
+  Clients number(natural);
+  for (std::size_t c = 0; c < natural; ++c) {
+    assignment.empty += had[c] ? 0 : 1;
+    assignment.lost += had[c] && !has[c] ? 1 : 0;
+    if (!has[c]) continue;
+    number[c] = static_cast<std::uint32_t>(assignment.clients());
+    assignment.names.push_back(natural_names[c]);
   }
-  Clients client = census.clients;
+  Clients client = rest.clients;
   for (std::uint32_t& c : client) c = number[c];
   return client;
 }
 
-Clients partition(const Census& census, const std::vector<std::string>& natural_names, const PartitionOptions& options,
-                  std::vector<std::string>& names) {
+// The client of each example that is not held out.
+Clients partition(const Census& whole, const Census& rest, const std::vector<std::string>& natural_names,
+                  const PartitionOptions& options, Assignment& assignment) {
   const std::string kind = !options.partition.empty() ? options.partition : (natural_names.empty() ? "iid" : "natural");
   const Row& row = find_by_name(kRows, kind.substr(0, kind.find(':')), "--partition");
   const double argument = parse_argument(row, kind);
-  if (row.method == nullptr) return take_natural(census, natural_names, options, names);
+  if (row.method == nullptr) return take_natural(whole, rest, natural_names, options, assignment);
   if (options.clients == 0) fail(ExitCode::usage, "--clients: expected a number of clients above 0, found none");
-  if (options.clients > census.examples)
-    fail(ExitCode::usage, "--clients: expected at most {}, the number of examples, found {}", census.examples,
+  if (options.clients > rest.examples)
+    fail(ExitCode::usage, "--clients: expected at most {}, the number of examples, found {}", rest.examples,
          options.clients);
-  if (!(options.skew >= 0.0) || options.skew > 1e6)
-    fail(ExitCode::usage, "--skew: expected 0 or more, found {}", options.skew);
-  if (row.labels && census.classes == 0)
+  if (!(options.skew >= 0.0) || options.skew > kMostArgument)
+    fail(ExitCode::usage, "--skew: expected a number from 0 to {:.0f}, found {}", kMostArgument, options.skew);
+  if (row.labels && rest.classes == 0)
     fail(ExitCode::usage, "--partition: {} needs labels that are classes, found a regression task", row.usage);
-  if (row.whole && argument > static_cast<double>(census.examples / options.clients))
+  if (row.whole && argument > static_cast<double>(rest.examples / options.clients))
     fail(ExitCode::usage, "--partition: expected at most {} pieces per client, as each has examples, found {}",
-         census.examples / options.clients, argument);
-  for (std::size_t c = 0; c < options.clients; ++c) names.push_back(std::to_string(c));
-  return row.method(census, client_sizes(census.examples, options), argument, options.seed);
+         rest.examples / options.clients, argument);
+  for (std::size_t c = 0; c < options.clients; ++c) assignment.names.push_back(std::to_string(c));
+  return row.method(rest, client_sizes(rest.examples, options), argument, options.seed);
 }
 
 // A mask of exactly round(fraction · examples) random examples: Knuth's selection sampling, in one pass.
@@ -223,6 +236,9 @@ std::vector<bool> hold_out(std::size_t examples, double fraction, std::uint64_t 
     fail(ExitCode::usage, "--holdout: expected a fraction from 0 to below 1, found {}", fraction);
   std::vector<bool> held(examples);
   auto wanted = static_cast<std::uint64_t>(std::llround(fraction * static_cast<double>(examples)));
+  if (fraction > 0.0 && wanted == 0)
+    fail(ExitCode::usage, "--holdout: expected a fraction that holds out at least one of {} examples, found {}",
+         examples, fraction);
   Stream draw(seed, Purpose::holdout);
   for (std::size_t i = 0; i < examples && wanted > 0; ++i) {
     held[i] = draw.below(examples - i) < wanted;
@@ -259,7 +275,7 @@ Assignment assign(const Census& census, const std::vector<std::string>& natural_
     fail(ExitCode::usage, "--holdout: expected to leave examples to the clients, found {} of {} held out",
          census.examples, census.examples);
   Assignment assignment;
-  const Clients client = partition(rest, natural_names, options, assignment.names);
+  const Clients client = partition(census, rest, natural_names, options, assignment);
   assignment.held_out = census.examples - rest.examples;
   assignment.client.resize(census.examples);
   for (std::size_t i = 0, next = 0; i < census.examples; ++i)

@@ -14,8 +14,8 @@ namespace fedmpi::data {
 struct PartitionOptions {
   std::string partition;    // a kind of partition_kinds(); empty = natural where there are natural clients, else iid
   std::size_t clients = 0;  // 0 = as many as there are natural clients
-  double skew = 0.0;        // of the clients' sizes: proportions ~ Dirichlet(skew); 0 = equal sizes
-  double holdout = 0.0;     // fraction of the examples that no client gets, 0 … 1
+  double skew = 0.0;        // of the clients' sizes: proportions ~ Dirichlet(skew), up to 10^6; 0 = equal sizes
+  double holdout = 0.0;     // fraction of the examples that no client gets, 0 … 1; above 0 it holds out one at least
   std::uint64_t seed = 0;
 };
 
@@ -28,6 +28,8 @@ struct Assignment {
   std::vector<std::uint32_t> client;  // of each example; clients() for what is held out
   std::vector<std::string> names;     // of the clients
   std::size_t held_out = 0;           // examples
+  // Natural clients that are left out: those without examples in the input, and those whose examples are all held out.
+  std::size_t empty = 0, lost = 0;
 
   std::size_t clients() const { return names.size(); }
 };

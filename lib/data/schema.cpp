@@ -1,6 +1,6 @@
 #include "data/schema.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <functional>
 #include <numeric>
@@ -24,6 +24,10 @@ bool Schema::matches(const Schema& other) const {
 std::string Schema::text() const {
   return fmt::format("{} features and {} {}", features(), task == Task::classification ? classes : targets,
                      task == Task::classification ? "classes" : "regression targets");
+}
+
+std::string Schema::stored_text() const {
+  return fmt::format("{} {}", fmt::join(feature_shape, "×"), type == FeatureType::uint8 ? "uint8" : "float32");
 }
 
 }  // namespace fedmpi::data

@@ -27,6 +27,7 @@ struct Schema {
   std::size_t row_bytes() const;      // stored bytes of one example's features
   std::size_t example_bytes() const;  // of features and label, as held in memory
   std::string text() const;           // "784 features and 10 classes"
+  std::string stored_text() const;    // "28×28 uint8"
   // Whether one model takes examples of both: the same task, and as many features and targets.
   bool matches(const Schema& other) const;
 };

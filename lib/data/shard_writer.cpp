@@ -79,6 +79,8 @@ class OpenShard {
     stored.write(0, own.size(), std::span<const std::uint64_t>(own));
     stored.seal();
     file_.write_strings("/clients/names", shard.clients);
+    if (!schema.columns.empty()) file_.write_strings("/columns", schema.columns);
+    if (!schema.label_names.empty()) file_.write_strings("/label_names", schema.label_names);
   }
 
   std::uint64_t end() const { return end_; }

@@ -20,4 +20,11 @@ class Source {
   virtual bool next(Example& example) = 0;  // false at the end; Error(bad_data) names file and line or row
 };
 
+// What a SOURCE of `fedmpi shard` opens as.
+struct Input {
+  std::unique_ptr<Source> train;
+  std::unique_ptr<Source> test = nullptr;  // null where the input has no test data; else of the same schema
+  std::string solution = {};               // known solution as CSV, of a generator that has one
+};
+
 }  // namespace fedmpi::data

@@ -76,7 +76,9 @@ TEST(Idx, RefusesAHeaderThatTheFileDoesNotFill) {
   refuses(kImages.substr(0, 10), "end of the file after 1");
   refuses(kImages.substr(0, kImages.size() - 1), "expected 12 bytes of elements");
   refuses(kImages + "x", "found 13");
-  refuses(header(0x08, {0, 2, 2}), "expected 0 bytes");
+  refuses(header(0x08, {0, 2, 2}),
+          "expected at least one example, with at least one element, found uint8 of shape 0 × 2 × 2");
+  refuses(header(0x0D, {3, 2, 0}), "found float32 of shape 3 × 2 × 0");
   refuses(header(0x08, {3, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}) + "abc", "more than memory holds");
   refuses(header(0x08, {3, 0xFFFFFFFF}) + "abc", "expected 12884901885 bytes");
 }
@@ -89,8 +91,8 @@ TEST(Idx, RefusesLabelsThatDoNotFit) {
                  [&] { read_all(*open_idx(images, dir.write("labels", labels))); });
   };
   refuses(header(0x08, {2}) + std::string(2, '\0'), "expected 3 labels");
-  refuses(header(0x08, {3, 2}) + std::string(6, '\0'), "one whole number per label");
-  refuses(header(0x0D, {3}) + std::string(12, '\0'), "one whole number per label");
+  refuses(header(0x08, {3, 2}) + std::string(6, '\0'), "one whole number per label, found uint8 of shape 3 × 2");
+  refuses(header(0x0D, {3}) + std::string(12, '\0'), "one whole number per label, found float32 of shape 3");
   refuses(header(0x09, {3}) + "\x01\xFF\x01", "row 1: expected a label of 0 or more, found -1");
 }
 
@@ -109,12 +111,13 @@ TEST(IdxDirectory, FindsTheSplitsByTheirNames) {
   const TemporaryDirectory dir;
   expect_error(ExitCode::bad_data, {"found neither"}, [&] { open_idx_directory(dir.path()); });
   dir.write("train-images-idx3-ubyte", kImages);
-  expect_error(ExitCode::bad_data, {"found only one"}, [&] { open_idx_directory(dir.path()); });
+  expect_error(ExitCode::bad_data, {"expected train-labels-idx1-ubyte", "train-images-idx3-ubyte"},
+               [&] { open_idx_directory(dir.path()); });
   dir.write_gz("train-labels-idx1-ubyte.gz", kLabels);
   EXPECT_EQ(open_idx_directory(dir.path()).test, nullptr);
   dir.write_gz("t10k-images-idx3-ubyte.gz", kImages);
   dir.write_gz("t10k-labels-idx1-ubyte.gz", kLabels);
-  const IdxSplits splits = open_idx_directory(dir.path());
+  const Input splits = open_idx_directory(dir.path());
   EXPECT_EQ(read_all(*splits.test), read_all(*splits.train));
 }
 

@@ -183,6 +183,19 @@ TEST(Natural, KeepsTheInputsClientsAndDropsEmptyOnes) {
   const Assignment a = assign(natural({2, 0, 2, 2}), {"a", "b", "c"}, {"", 0, 0.0, 0.0, 1});
   EXPECT_EQ(a.names, (std::vector<std::string>{"a", "c"}));
   EXPECT_EQ(a.client, (std::vector<std::uint32_t>{1, 0, 1, 1}));
+  EXPECT_EQ(a.empty, 1U);
+  EXPECT_EQ(a.lost, 0U);
+}
+
+TEST(Natural, CountsTheClientsThatLoseAllTheirExamples) {
+  std::vector<std::uint32_t> clients(50);
+  std::iota(clients.begin(), clients.end(), 0U);
+  std::vector<std::string> names;
+  for (std::size_t c = 0; c < 52; ++c) names.push_back(std::to_string(c));
+  const Assignment a = assign(natural(clients), names, {"", 0, 0.0, 0.4, 1});
+  EXPECT_EQ(a.clients(), 30U);
+  EXPECT_EQ(a.lost, 20U);
+  EXPECT_EQ(a.empty, 2U);
 }
 
 TEST(Natural, GivesWayToAPartitionThatIsAsked) {
@@ -204,13 +217,19 @@ TEST(Assign, RefusesWhatCannotWork) {
   refuses({"dirichlet", 3, 0.0, 0.0, 1}, "dirichlet:A");
   refuses({"dirichlet:0", 3, 0.0, 0.0, 1}, "dirichlet:A");
   refuses({"dirichlet:nan", 3, 0.0, 0.0, 1}, "dirichlet:A");
+  refuses({"dirichlet:1e7", 3, 0.0, 0.0, 1}, "up to 1000000, found 'dirichlet:1e7'");
   refuses({"labels:1.5", 3, 0.0, 0.0, 1}, "labels:K");
   refuses({"labels:51", 2, 0.0, 0.0, 1}, "at most 50 pieces");
   refuses({"iid", 3, -1.0, 0.0, 1}, "--skew");
+  refuses({"iid", 3, 1000001.0, 0.0, 1}, "from 0 to 1000000, found 1000001");
   refuses({"iid", 3, std::nan(""), 0.0, 1}, "--skew");
   refuses({"iid", 3, 0.0, 1.0, 1}, "--holdout");
   refuses({"iid", 3, 0.0, -0.5, 1}, "--holdout");
   refuses({"iid", 3, 0.0, 0.999, 1}, "--holdout");
+  refuses({"iid", 3, 0.0, 0.001, 1},
+          "--holdout: expected a fraction that holds out at least one of 100 examples, found 0.001");
+  EXPECT_EQ(assign(census, {}, {"iid", 3, 0.0, 0.01, 1}).held_out, 1U);
+  EXPECT_EQ(assign(census, {}, {"dirichlet:1e6", 3, 1e6, 0.0, 1}).clients(), 3U);
   const Census own = natural({0, 1, 1});
   expect_error(ExitCode::usage, {"2 clients of its own"}, [&] { assign(own, {"a", "b"}, {"", 3, 0.0, 0.0, 1}); });
   expect_error(ExitCode::usage, {"--skew"}, [&] { assign(own, {"a", "b"}, {"", 0, 1.0, 0.0, 1}); });

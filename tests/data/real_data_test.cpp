@@ -26,7 +26,7 @@ class RealData : public testing::Test {
 };
 
 std::vector<std::size_t> label_counts(Source& source) {
-  const Census census = take_census(source, test::no_progress);
+  const Census census = take_census(source, "data", test::no_progress);
   std::vector<std::size_t> counts(census.classes);
   for (const std::int32_t label : census.labels) ++counts[static_cast<std::size_t>(label)];
   return counts;
@@ -48,7 +48,7 @@ TEST_F(RealData, Mnist) {
 
 TEST_F(RealData, A9a) {
   const Input input = open("libsvm", "libsvm/a9a.gz", "libsvm/a9a.t.gz");
-  EXPECT_EQ(input.label_names, (std::vector<std::string>{"-1", "1"}));
+  EXPECT_EQ(input.train->schema().label_names, (std::vector<std::string>{"-1", "1"}));
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{123});
   EXPECT_EQ(label_counts(*input.train), (std::vector<std::size_t>{24'720, 7'841}));
   EXPECT_EQ(label_counts(*input.test), (std::vector<std::size_t>{12'435, 3'846}));
@@ -56,12 +56,12 @@ TEST_F(RealData, A9a) {
 
 TEST_F(RealData, Mushrooms) {
   const Input input = open("libsvm", "libsvm/mushrooms.gz");
-  EXPECT_EQ(input.label_names, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(input.train->schema().label_names, (std::vector<std::string>{"1", "2"}));
   EXPECT_EQ(input.train->schema().feature_shape, std::vector<std::size_t>{112});
   for (const test::Row& row : test::read_all(*input.train))
     ASSERT_EQ(std::count(row.features.begin(), row.features.end(), 1.0F),
               21);  // one value of each attribute but one
-  EXPECT_EQ(take_census(*input.train, test::no_progress).examples, 8124U);
+  EXPECT_EQ(take_census(*input.train, "data", test::no_progress).examples, 8124U);
 }
 
 }  // namespace

@@ -84,6 +84,22 @@ TEST(ShardWriter, WritesTheFormatOfTheReadme) {
   EXPECT_EQ(file.dataset("/labels").read_all<std::int32_t>(), (std::vector<std::int32_t>{1, 1, 0, 2, 0}));
   EXPECT_EQ(file.dataset("/clients/offsets").read_all<std::uint64_t>(), (std::vector<std::uint64_t>{0, 2, 5}));
   EXPECT_EQ(file.dataset("/clients/names").read_strings(0, 2), (std::vector<std::string>{"anna", "bo"}));
+  EXPECT_FALSE(file.has("/columns"));
+  EXPECT_FALSE(file.has("/label_names"));
+}
+
+TEST(ShardWriter, WritesWhatColumnsAndLabelsAreCalled) {
+  const TemporaryDirectory dir;
+  Schema schema = image_schema();
+  schema.columns = {"age", "blood pressure", "größe", "x"};
+  schema.label_names = {"no", "yes", "perhaps"};
+  Rows source(2, schema);
+  write(source, schema, {0, 1}, {{dir / "a.h5", {"a"}}, {dir / "b.h5", {"b"}}});
+  for (const char* name : {"a.h5", "b.h5"}) {
+    const hdf5::File file = hdf5::File::open(dir / name);
+    EXPECT_EQ(file.dataset("/columns").read_strings(0, 4), schema.columns);
+    EXPECT_EQ(file.dataset("/label_names").read_strings(0, 3), schema.label_names);
+  }
 }
 
 TEST(ShardWriter, WritesTargetsInTwoDimensions) {

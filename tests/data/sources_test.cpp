@@ -29,6 +29,12 @@ TEST(Sources, RefusesOptionsOfOtherKinds) {
   options.features = 3;
   expect_error(ExitCode::usage, {"--features", "csv"}, [&] { open_source("csv:x", options); });
   options = {};
+  options.drop = {""};
+  expect_error(ExitCode::usage, {"--drop", "libsvm"}, [&] { open_source("libsvm:x", options); });
+  options = {};
+  options.zero_based = true;
+  expect_error(ExitCode::usage, {"--zero-based", "csv"}, [&] { open_source("csv:x", options); });
+  options = {};
   options.task = Task::regression;
   expect_error(ExitCode::usage, {"--task", "synthetic"}, [&] { open_source("synthetic:1,1", options); });
   options = {};
@@ -57,9 +63,21 @@ TEST(Sources, RefusesTestDataOfAnotherShape) {
     file.create_dataset<std::int32_t>("/examples/a/y", {1}).write(0, 1, std::span<const std::int32_t>(y));
     file.close();
   }
+  {
+    hdf5::File file = hdf5::File::create(dir / "bytes.h5");
+    const std::vector<std::uint8_t> x(3);
+    file.create_dataset<std::uint8_t>("/examples/a/x", {1, 3}).write(0, 1, std::span<const std::uint8_t>(x));
+    const std::vector<std::int32_t> y = {0};
+    file.create_dataset<std::int32_t>("/examples/a/y", {1}).write(0, 1, std::span<const std::int32_t>(y));
+    file.close();
+  }
   SourceOptions options;
+  options.test = dir / "bytes.h5";
+  expect_error(ExitCode::bad_data, {"of 3 float32 features", "found 3 uint8"},
+               [&] { open_source("tff:" + (dir / "3.h5"), options); });
   options.test = dir / "4.h5";
-  expect_error(ExitCode::bad_data, {"[3]", "[4]"}, [&] { open_source("tff:" + (dir / "3.h5"), options); });
+  expect_error(ExitCode::bad_data, {"of 3 float32 features", "found 4 float32"},
+               [&] { open_source("tff:" + (dir / "3.h5"), options); });
   options.test = dir / "3.h5";
   EXPECT_NE(open_source("tff:" + (dir / "3.h5"), options).test, nullptr);
 }

@@ -35,6 +35,25 @@ TEST(LineReader, CountsBlankLinesToo) {
   expect_error(ExitCode::bad_data, {"text:4: expected x, found y"}, [&] { reader.refuse("x", "y"); });
 }
 
+TEST(LineReader, ExtendsALineByTheNextOne) {
+  const TemporaryDirectory dir;
+  LineReader reader(dir.write("text",
+                              "\xEF\xBB\xBF"
+                              "a\r\n\r\nb\n\nc"));
+  std::string_view line;
+  ASSERT_TRUE(reader.next(line));
+  ASSERT_TRUE(reader.extend(line));
+  EXPECT_EQ(line, "a\n");
+  ASSERT_TRUE(reader.extend(line));
+  EXPECT_EQ(line, "a\n\nb");
+  expect_error(ExitCode::bad_data, {"text:1: expected x, found y"}, [&] { reader.refuse("x", "y"); });
+  ASSERT_TRUE(reader.next(line));
+  EXPECT_EQ(line, "c");
+  EXPECT_EQ(reader.number(), 5U);
+  EXPECT_FALSE(reader.extend(line));
+  EXPECT_FALSE(reader.next(line));
+}
+
 TEST(LineReader, JoinsLinesLongerThanItsBufferAndReadsAgain) {
   const TemporaryDirectory dir;
   const std::string first(300'000, 'x'), second(700'001, 'y');

@@ -70,7 +70,7 @@ TEST(Tff, ReadsCifarWithLabelsAsAColumnAndBlocksOfRows) {
 TEST(Tff, RefusesWhatDoesNotFit) {
   {
     const TemporaryDirectory dir;
-    expect_error(ExitCode::bad_data, {"/examples/f01/pixels", "finite", "row 1"}, [&] {
+    expect_error(ExitCode::bad_data, {"/examples/f01/pixels", "finite", "float32", "row 1"}, [&] {
       read_all(*open_tff(write_emnist(dir, {0, 1, 2, HUGE_VALF}, {4, 5})));
     });
   }
@@ -87,6 +87,10 @@ TEST(Tff, RefusesWhatDoesNotFit) {
     file.close();
     expect_error(ExitCode::bad_data, {"file.h5", part}, [&] { read_all(*open_tff(dir / "file.h5")); });
   };
+  refuses("labels from 0 to 2147483647, found 4294967296 in row 1", [](hdf5::File& f) {
+    put<float>(f, "/examples/a/x", {2, 3}, std::vector<float>(6));
+    put<std::int64_t>(f, "/examples/a/y", {2}, {0, std::int64_t{1} << 32});
+  });
   refuses("/examples", [](hdf5::File&) {});
   refuses("a group per client", [](hdf5::File& f) { f.create_group("/examples"); });
   refuses("'snippets'", [](hdf5::File& f) {

@@ -97,7 +97,7 @@ void fuzz_idx(std::string_view input) {
 void fuzz_csv(std::string_view input) {
   const std::string_view label = take(input, '|'), client = take(input, '|'), test = take(input, '|');
   const std::string train = one.holding(input), test_file = test.empty() ? "" : other.holding(test);
-  data::CsvInput csv = data::open_csv(train, test_file, {std::string(label), std::string(client), {}});
+  data::Input csv = data::open_csv(train, test_file, {std::string(label), std::string(client), {}, {}});
   read(*csv.train);
   if (csv.test != nullptr) read(*csv.test);
 }
@@ -105,7 +105,7 @@ void fuzz_csv(std::string_view input) {
 void fuzz_libsvm(std::string_view input) {
   const std::string_view test = take(input, '|');
   const std::string train = one.holding(input), test_file = test.empty() ? "" : other.holding(test);
-  data::LibsvmInput libsvm = data::open_libsvm(train, test_file, {});
+  data::Input libsvm = data::open_libsvm(train, test_file, {});
   read(*libsvm.train);
   if (libsvm.test != nullptr) read(*libsvm.test);
 }

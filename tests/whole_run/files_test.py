@@ -2,6 +2,8 @@
 
 import functools
 import json
+import shutil
+import struct
 
 import h5py
 import numpy as np
@@ -195,6 +197,69 @@ class Shards(support.WholeRun):
         self.train("run", {"data.shards": out, "data.test": out / "test.h5", "federation.rounds": 1})
 
 
+    def import_csv(self, text, *words, code=support.DONE):
+        """Standard output, or the error, of `fedmpi shard` on such a file."""
+        (self.folder / "data.csv").write_text(text)
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
+        words = ["shard", f"csv:{self.folder}/data.csv", "--label", "y", "--out", self.folder / "out", *words]
+        ended = self.fedmpi(*words, code=code)
+        return ended.err if code else ended.out
+
+    def test_say_what_their_columns_and_labels_are_called(self):
+        frame = pd.DataFrame({"age": [1, 2, 3, 4], "note, long": ["a\nb", "c", "d", "e"], "größe": [5, 6, 7, 8],
+                              "y": ["no", "yes", "no", "yes"]})
+        refused = self.import_csv(frame.to_csv(), "--clients", 2, code=support.BAD_DATA)
+        self.assertRegex(refused, "none for column 1.*--drop ''")
+        self.import_csv(frame.to_csv(), "--clients", 2, "--drop", "", "--drop", "note, long", "--holdout", 0.3)
+        for name in ("shard-00000.h5", "test.h5"):
+            with h5py.File(self.folder / "out" / name) as f:
+                self.assertEqual(f["columns"].asstr()[:].tolist(), ["age", "größe"])
+                self.assertEqual(f["label_names"].asstr()[:].tolist(), ["no", "yes"])
+        self.import_csv("a,y\n1,0.5\n2,1.5\n", "--clients", 1)
+        with h5py.File(self.folder / "out" / "shard-00000.h5") as f:
+            self.assertEqual(f["label_names"].asstr()[:].tolist(), ["y"])
+
+    def test_labels_from_one_are_said_and_renumbered(self):
+        (self.folder / "letters").mkdir()
+        for part, n in (("train", 52), ("t10k", 26)):
+            images, labels = np.zeros((n, 2, 2), "u1"), (np.arange(n) % 26 + 1).astype("u1")
+            for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+                header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+                (self.folder / "letters" / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+        words = ["shard", f"idx:{self.folder}/letters", "--clients", 2, "--out"]
+        kept = self.fedmpi(*words, self.folder / "kept").out
+        self.assertIn("27 classes, 1 of them empty: 0 (--labels dense leaves it out)\n", kept)
+        dense = self.fedmpi(*words, self.folder / "dense", "--labels", "dense").out
+        self.assertIn(" 26 classes\n", dense)
+        for name in ("shard-00000.h5", "test.h5"):
+            with h5py.File(self.folder / "kept" / name) as f:
+                self.assertNotIn("label_names", f)
+                self.assertEqual((f.attrs["classes"], np.unique(f["labels"]).tolist()), (27, list(range(1, 27))))
+            with h5py.File(self.folder / "dense" / name) as f:
+                self.assertEqual(f["label_names"].asstr()[:].tolist(), [str(k) for k in range(1, 27)])
+                self.assertEqual((f.attrs["classes"], np.unique(f["labels"]).tolist()), (26, list(range(26))))
+
+    def test_clients_that_are_left_out_are_counted(self):
+        with h5py.File(self.folder / "tff.h5", "w") as f:
+            for client, n in (("a", 5), ("b", 0), ("c", 6), ("d", 0)):
+                f[f"examples/{client}/pixels"], f[f"examples/{client}/label"] = np.ones((n, 4), "f4"), np.arange(n)
+        out = self.fedmpi("shard", f"tff:{self.folder}/tff.h5", "--out", self.folder / "tff").out
+        self.assertRegex(out, r": 2 clients in 1 file, 11 examples")
+        self.assertIn("left out: 2 clients without examples in the input\n", out)
+        self.assertIn("median 5.5 ", out)
+        many = "site,x,y\n" + "".join(f"{i},{i},{i % 2}\n" for i in range(10))
+        out = self.import_csv(many, "--client-column", "site", "--holdout", 0.1)
+        self.assertIn("left out: 1 client whose examples are all held out\n", out)
+        self.assertIn("test.h5: 1 test example\n", out)
+        self.assertRegex(self.import_csv(many, "--clients", 3, "--holdout", 0.01, code=support.USAGE),
+                         "--holdout: expected a fraction that holds out at least one of 10 examples, found 0.01")
+
+    def test_limits_are_in_the_help(self):
+        text = self.fedmpi("shard", "--help").out
+        self.assertRegex(text, r"dirichlet:A .*up to 1000000")
+        self.assertRegex(" ".join(text.split()), r"--skew A .*more unequal, up to 1000000;")
+
+
 class Inspect(support.WholeRun):
     def inspect(self, file):
         text = self.fedmpi("inspect", file).out
@@ -212,6 +277,13 @@ class Inspect(support.WholeRun):
         self.assertEqual((clients["count"], clients["examples_min"], clients["examples_max"]), (4, 5, 100))
         self.assertEqual((clients["first"], clients["last"]), ("a", "d"))
         self.assertRegex(text, r"(?m)^examples +200$")
+
+    def test_the_median_of_an_even_number_of_clients(self):
+        images, labels = bytes_and_labels(3)
+        shard = support.write_shard(self.folder / "s" / "shard-0.h5", images, labels, [1, 2])
+        text, parsed = self.inspect(shard)
+        self.assertEqual(parsed["clients"]["examples_median"], 1.5)
+        self.assertRegex(text, r"(?m)^ +examples_median +1\.5$")
 
     def test_several_files_are_one_object_a_line(self):
         shards = sorted(self.shard("synthetic:1,1", clients=4, files=2).glob("shard-*.h5"))

@@ -21,7 +21,8 @@ struct Census {
   std::vector<std::uint32_t> clients;  // natural client of each example; empty where there are none
 };
 
-// Reads the source once, from its start. Error(bad_data) when it has no example, or more than 2^32 - 2.
-Census take_census(Source& source, const Progress& progress);
+// Reads the source once, from its start. Error(bad_data) when it has no example, or more than 2^32 - 2; `name` is what
+// the source is called then.
+Census take_census(Source& source, const std::string& name, const Progress& progress);
 
 }  // namespace fedmpi::data

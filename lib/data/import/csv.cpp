@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/error.hpp"
@@ -24,7 +25,6 @@ class CsvReader {
     lines_.rewind();
     std::string_view line;
     if (!lines_.next(line)) fail(ExitCode::bad_data, "{}: expected a header line, found an empty file", lines_.path());
-    if (line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);  // the byte order mark that some editors write
     fields_.clear();
     split_fields(line);
     header_ = fields_;
@@ -35,20 +35,18 @@ class CsvReader {
     if (!lines_.next(line)) return false;
     const std::size_t found = split_fields(line);
     if (found != header_.size())
-      lines_.refuse(fmt::format("{} fields as in the header", header_.size()), std::to_string(found));
+      lines_.refuse(fmt::format("{} fields separated by commas, as in the header", header_.size()),
+                    std::to_string(found));
     return true;
   }
 
+  // The first column of that name.
   std::size_t column(const std::string& name) const {
-    std::size_t found = header_.size();
-    for (std::size_t c = 0; c < header_.size(); ++c) {
-      if (header_[c] != name) continue;
-      if (found < header_.size()) lines_.refuse(fmt::format("one column '{}'", name), "several");
-      found = c;
-    }
-    if (found == header_.size())
-      lines_.refuse(fmt::format("a column '{}'", name), in_quotes(fmt::format("{}", fmt::join(header_, ", "))));
-    return found;
+    const auto found = std::find(header_.begin(), header_.end(), name);
+    if (found == header_.end())
+      lines_.refuse(fmt::format("a column '{}' in a header separated by commas", name),
+                    in_quotes(fmt::format("{}", fmt::join(header_, ", "))));
+    return static_cast<std::size_t>(found - header_.begin());
   }
 
  private:
@@ -65,16 +63,17 @@ class CsvReader {
     }
   }
 
-  // Each takes the field at `at` and returns where its comma, or the end of the line, is.
+  // Each takes the field at `at` and returns where its comma, or the end of the line, is. A quoted one may go on in
+  // the lines that follow.
   static std::size_t take_plain(std::string_view line, std::size_t at, std::string& field) {
     const std::size_t end = std::min(line.find(',', at), line.size());
     field.assign(trim(line.substr(at, end - at)));
     return end;
   }
-  std::size_t take_quoted(std::string_view line, std::size_t at, std::string& field) const {
+  std::size_t take_quoted(std::string_view& line, std::size_t at, std::string& field) {
     field.clear();
     for (++at;; ++at) {
-      if (at >= line.size()) lines_.refuse("a closing quote on the same line", "the line's end");
+      if (at == line.size() && !lines_.extend(line)) lines_.refuse("a closing quote", "the end of the file");
       if (line[at] != '"')
         field += line[at];
       else if (at + 1 < line.size() && line[at + 1] == '"')
@@ -92,23 +91,44 @@ class CsvReader {
   std::vector<std::string> header_, fields_;
 };
 
-constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
-
 // What the training file settles, and a test file has to follow.
 struct CsvFacts {
   explicit CsvFacts(const CsvOptions& options) : labels(options.task) {}
 
   std::vector<std::string> header;
-  std::size_t label_column = 0, client_column = kNoColumn;
+  std::size_t label_column = 0;
+  std::optional<std::size_t> client_column;  // the labels may name the clients too: then one column is both
+  std::vector<std::size_t> features;         // their columns
   LabelMap labels;
-  std::vector<std::string> client_names;  // in the order of their first appearance
-  std::unordered_map<std::string, std::uint64_t> client_index;
-
-  bool is_feature(std::size_t column) const { return column != label_column && column != client_column; }
-  std::size_t features() const {  // the labels may name the clients too: then one column is both
-    return header.size() - (client_column == kNoColumn || client_column == label_column ? 1 : 2);
-  }
+  ClientMap clients;
 };
+
+// The columns that are neither label nor client nor dropped. Every column has a name of its own, or is dropped.
+std::vector<std::size_t> feature_columns(const CsvReader& reader, const CsvFacts& facts,
+                                         const std::vector<std::string>& drop) {
+  const std::vector<std::string>& header = reader.header();
+  for (const std::string& name : drop) {
+    const std::size_t column = reader.column(name);
+    if (column == facts.label_column || column == facts.client_column)
+      fail(ExitCode::usage, "--drop: expected a column of features, found '{}', which has the {}", name,
+           column == facts.label_column ? "labels" : "clients");
+  }
+  std::vector<std::size_t> features;
+  std::unordered_map<std::string_view, std::size_t> seen;
+  for (std::size_t c = 0; c < header.size(); ++c) {
+    if (std::find(drop.begin(), drop.end(), header[c]) != drop.end()) continue;
+    if (header[c].empty())
+      reader.lines().refuse("a name for every column",
+                            fmt::format("none for column {} (--drop '' leaves it out)", c + 1));
+    const auto [first, is_new] = seen.try_emplace(header[c], c);
+    if (!is_new)
+      reader.lines().refuse("every column once",
+                            fmt::format("{} as columns {} and {}", in_quotes(header[c]), first->second + 1, c + 1));
+    if (c != facts.label_column && c != facts.client_column) features.push_back(c);
+  }
+  if (features.empty()) reader.lines().refuse("a column of features beside the label", "none");
+  return features;
+}
 
 std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOptions& options) {
   auto facts = std::make_shared<CsvFacts>(options);
@@ -116,16 +136,10 @@ std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOp
   facts->header = reader.header();
   facts->label_column = reader.column(options.label);
   if (!options.client_column.empty()) facts->client_column = reader.column(options.client_column);
-  if (facts->features() == 0) reader.lines().refuse("a column of features beside the label", "none");
+  facts->features = feature_columns(reader, *facts, options.drop);
   while (reader.next()) {
-    const std::string& label = reader[facts->label_column];
-    const std::string expected = facts->labels.add(label);
-    if (!expected.empty()) reader.lines().refuse(expected, in_quotes(label));
-    if (facts->client_column == kNoColumn) continue;
-    const std::string& client = reader[facts->client_column];
-    if (client.empty()) reader.lines().refuse("a client's name", "an empty field");
-    if (facts->client_index.try_emplace(client, facts->client_names.size()).second)
-      facts->client_names.push_back(client);
+    facts->labels.add(reader[facts->label_column], reader.lines());
+    if (facts->client_column) facts->clients.add(reader[*facts->client_column], reader.lines());
   }
   facts->labels.settle();
   return facts;
@@ -134,55 +148,53 @@ std::shared_ptr<const CsvFacts> learn_facts(const std::string& path, const CsvOp
 class CsvSource final : public Source {
  public:
   CsvSource(const std::string& path, std::shared_ptr<const CsvFacts> facts, bool with_clients)
-      : reader_(path), facts_(std::move(facts)), with_clients_(with_clients) {
-    if (reader_.header() != facts_->header)
-      fail(ExitCode::bad_data, "{}: expected the same columns as in the training file, found others", path);
+      : reader_(path), facts_(std::move(facts)), with_clients_(with_clients && facts_->client_column) {
+    check_header();
     schema_.task = facts_->labels.task();
-    schema_.classes = facts_->labels.classes();
-    schema_.feature_shape = {facts_->features()};
+    schema_.classes = facts_->labels.names().size();
+    schema_.feature_shape = {facts_->features.size()};
+    for (const std::size_t c : facts_->features) schema_.columns.push_back(facts_->header[c]);
+    if (schema_.task == Task::classification)
+      schema_.label_names = facts_->labels.names();
+    else
+      schema_.label_names = {facts_->header[facts_->label_column]};
     features_.resize(schema_.features());
   }
 
   const Schema& schema() const override { return schema_; }
   const std::vector<std::string>& client_names() const override {
-    return with_clients_ ? facts_->client_names : no_clients_;
+    return with_clients_ ? facts_->clients.names() : no_clients_;
   }
   void rewind() override { reader_.rewind(); }
 
   bool next(Example& example) override {
     if (!reader_.next()) return false;
-    std::size_t i = 0;
-    for (std::size_t c = 0; c < facts_->header.size(); ++c)
-      if (facts_->is_feature(c)) features_[i++] = number(c);
+    for (std::size_t i = 0; i < features_.size(); ++i) features_[i] = number(facts_->features[i]);
     example.features = std::as_bytes(std::span(features_));
-    if (schema_.task == Task::classification) {
-      example.label = label();
-    } else {
-      target_ = number(facts_->label_column);
-      example.target = {&target_, 1};
-    }
-    example.client = with_clients_ && facts_->client_column != kNoColumn ? client() : 0;
+    facts_->labels.read(reader_[facts_->label_column], reader_.lines(), example, target_);
+    example.client = with_clients_ ? facts_->clients.find(reader_[*facts_->client_column], reader_.lines()) : 0;
     return true;
   }
 
  private:
+  void check_header() const {
+    const std::vector<std::string>&expected = facts_->header, &found = reader_.header();
+    if (found.size() != expected.size())
+      reader_.lines().refuse(fmt::format("{} columns as in the training file", expected.size()),
+                             std::to_string(found.size()));
+    const auto [e, f] = std::mismatch(expected.begin(), expected.end(), found.begin());
+    if (e != expected.end())
+      reader_.lines().refuse(
+          fmt::format("{} as column {}, as in the training file", in_quotes(*e), e - expected.begin() + 1),
+          in_quotes(*f));
+  }
+
   float number(std::size_t column) const {
     const std::optional<float> value = parse_float(reader_[column]);
     if (!value)
-      reader_.lines().refuse(fmt::format("a finite number in column '{}'", facts_->header[column]),
+      reader_.lines().refuse(fmt::format("{} in column '{}'", kFloat, facts_->header[column]),
                              in_quotes(reader_[column]));
     return *value;
-  }
-  std::int32_t label() const {
-    const std::string& text = reader_[facts_->label_column];
-    const std::optional<std::int32_t> label = facts_->labels.find(text);
-    if (!label) reader_.lines().refuse("a label that the training data has", in_quotes(text));
-    return *label;
-  }
-  std::uint64_t client() const {
-    const auto found = facts_->client_index.find(reader_[facts_->client_column]);
-    if (found == facts_->client_index.end()) reader_.lines().refuse("a client seen before", "a file that has changed");
-    return found->second;
   }
 
   CsvReader reader_;
@@ -196,9 +208,9 @@ class CsvSource final : public Source {
 
 }  // namespace
 
-CsvInput open_csv(const std::string& train, const std::string& test, const CsvOptions& options) {
+Input open_csv(const std::string& train, const std::string& test, const CsvOptions& options) {
   const std::shared_ptr<const CsvFacts> facts = learn_facts(train, options);
-  CsvInput input{std::make_unique<CsvSource>(train, facts, true), nullptr, facts->labels.names()};
+  Input input{std::make_unique<CsvSource>(train, facts, true)};
   if (!test.empty()) input.test = std::make_unique<CsvSource>(test, facts, false);
   return input;
 }

@@ -2,7 +2,6 @@
 // number.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,14 +15,12 @@ struct CsvOptions {
   std::string label;          // column of the labels, by name
   std::string client_column;  // column that names each example's client; empty = no natural clients
   std::optional<Task> task;
+  std::vector<std::string> drop;  // columns to leave out; '' = those without a name
 };
 
-// The files are read gzipped or not. A quoted field may hold commas and doubled quotes but no line break.
-// `test` may be empty; its labels are mapped as those of `train`, and its columns must be the same.
-struct CsvInput {
-  std::unique_ptr<Source> train, test;
-  std::vector<std::string> label_names;  // of the classes
-};
-CsvInput open_csv(const std::string& train, const std::string& test, const CsvOptions& options);
+// The files are read gzipped or not. A quoted field may hold commas, doubled quotes and line breaks. Columns are
+// named in the schema, and so are classes or target. `test` may be empty; its labels are mapped as those of `train`,
+// and its columns must be the same.
+Input open_csv(const std::string& train, const std::string& test, const CsvOptions& options);
 
 }  // namespace fedmpi::data

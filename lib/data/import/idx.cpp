@@ -1,5 +1,7 @@
 #include "data/import/idx.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -9,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "data/import/gz.hpp"
+#include "data/import/text.hpp"
 
 namespace fedmpi::data {
 
@@ -23,20 +26,23 @@ enum class Element : std::uint8_t {
   float64 = 0x0E
 };
 
-std::size_t bytes_of(Element type) {
-  switch (type) {
-    case Element::ubyte:
-    case Element::byte:
-      return 1;
-    case Element::int16:
-      return 2;
-    case Element::int32:
-    case Element::float32:
-      return 4;
-    case Element::float64:
-      return 8;
-  }
-  return 0;
+struct ElementKind {
+  Element type;
+  std::size_t bytes;
+  const char* name;
+};
+constexpr std::array<ElementKind, 6> kElements = {{{Element::ubyte, 1, "uint8"},
+                                                   {Element::byte, 1, "int8"},
+                                                   {Element::int16, 2, "int16"},
+                                                   {Element::int32, 4, "int32"},
+                                                   {Element::float32, 4, "float32"},
+                                                   {Element::float64, 8, "float64"}}};
+
+// Null for a number that names no type.
+const ElementKind* find_element(std::uint64_t number) {
+  for (const ElementKind& kind : kElements)
+    if (static_cast<std::uint64_t>(kind.type) == number) return &kind;
+  return nullptr;
 }
 
 // A big-endian unsigned number of any width.
@@ -71,12 +77,13 @@ class IdxFile {
   explicit IdxFile(const std::string& path) : file_(path) {
     read_header();
     check_length();
-    row_.resize(row_elements_ * bytes_of(type_));
+    row_.resize(row_elements_ * element_->bytes);
     rewind();
   }
 
   const std::string& path() const { return file_.path(); }
-  Element type() const { return type_; }
+  Element type() const { return element_->type; }
+  std::string text() const { return fmt::format("{} of shape {}", element_->name, fmt::join(shape(), " × ")); }
   std::size_t rows() const { return rows_; }
   const std::vector<std::size_t>& row_shape() const { return row_shape_; }
   std::size_t row_elements() const { return row_elements_; }
@@ -86,8 +93,8 @@ class IdxFile {
     return row_;
   }
   double element(std::size_t i) const {
-    const std::size_t bytes = bytes_of(type_);
-    return decode(type_, std::span(row_).subspan(i * bytes, bytes));
+    const std::size_t bytes = element_->bytes;
+    return decode(element_->type, std::span(row_).subspan(i * bytes, bytes));
   }
 
   void rewind() {
@@ -99,12 +106,18 @@ class IdxFile {
  private:
   static constexpr std::size_t kMostDimensions = 8;
 
+  std::vector<std::size_t> shape() const {
+    std::vector<std::size_t> all = {rows_};
+    all.insert(all.end(), row_shape_.begin(), row_shape_.end());
+    return all;
+  }
+
   void read_header() {
     std::array<std::byte, 4> word{};
     const bool whole = file_.read(word) == word.size();
     const std::uint64_t magic = big_endian(word), rank = magic & 0xFF;
-    type_ = static_cast<Element>(magic >> 8 & 0xFF);
-    if (!whole || magic >> 16 != 0 || bytes_of(type_) == 0 || rank == 0 || rank > kMostDimensions)
+    element_ = find_element(magic >> 8 & 0xFF);
+    if (!whole || magic >> 16 != 0 || element_ == nullptr || rank == 0 || rank > kMostDimensions)
       fail(ExitCode::bad_data, "{}: expected the magic number of an IDX file of 1 to {} dimensions, found 0x{:08x}",
            path(), kMostDimensions, magic);
     for (std::size_t d = 0; d < rank; ++d) {
@@ -120,21 +133,25 @@ class IdxFile {
 
   // Reads the file through once in a fixed buffer, so that no dimension asks for memory before it is proved.
   void check_length() {
-    std::size_t row_bytes = bytes_of(type_), expected = 0;
+    const std::vector<std::size_t> extents = shape();
+    if (std::find(extents.begin(), extents.end(), 0U) != extents.end())
+      fail(ExitCode::bad_data, "{}: expected at least one example, with at least one element, found {}", path(),
+           text());
+    std::size_t row_bytes = element_->bytes, expected = 0;
     bool fits = true;
     for (const std::size_t extent : row_shape_) fits = fits && !__builtin_mul_overflow(row_bytes, extent, &row_bytes);
     fits = fits && !__builtin_mul_overflow(row_bytes, rows_, &expected);
     std::vector<std::byte> buffer(std::size_t{1} << 15);
     std::size_t found = 0;
     while (const std::size_t got = file_.read(buffer)) found += got;
-    if (!fits || expected == 0 || found != expected)
+    if (!fits || found != expected)
       fail(ExitCode::bad_data, "{}: expected {} bytes of elements as the dimensions say, found {}", path(),
            fits ? std::to_string(expected) : "more than memory holds", found);
-    row_elements_ = row_bytes / bytes_of(type_);
+    row_elements_ = row_bytes / element_->bytes;
   }
 
   GzFile file_;
-  Element type_{};
+  const ElementKind* element_ = nullptr;
   std::size_t rows_ = 0, row_elements_ = 1;
   std::vector<std::size_t> row_shape_;
   std::vector<std::byte> row_;
@@ -144,7 +161,7 @@ class IdxSource final : public Source {
  public:
   IdxSource(const std::string& features, const std::string& labels) : features_(features), labels_(labels) {
     if (labels_.row_elements() != 1 || labels_.type() == Element::float32 || labels_.type() == Element::float64)
-      fail(ExitCode::bad_data, "{}: expected one whole number per label, found another type or shape", labels);
+      fail(ExitCode::bad_data, "{}: expected one whole number per label, found {}", labels, labels_.text());
     if (labels_.rows() != features_.rows())
       fail(ExitCode::bad_data, "{}: expected {} labels as {} has examples, found {}", labels, features_.rows(),
            features, labels_.rows());
@@ -181,8 +198,8 @@ class IdxSource final : public Source {
     for (std::size_t i = 0; i < converted_.size(); ++i) {
       const double x = features_.element(i);
       if (!(std::abs(x) <= std::numeric_limits<float>::max()))
-        fail(ExitCode::bad_data, "{}: row {}: expected finite features, found {} at element {}", features_.path(), row_,
-             x, i);
+        fail(ExitCode::bad_data, "{}: row {}: expected {}, found {} at element {}", features_.path(), row_, kFloat, x,
+             i);
       converted_[i] = static_cast<float>(x);
     }
     return std::as_bytes(std::span(converted_));
@@ -218,8 +235,8 @@ std::unique_ptr<Source> open_split(const std::string& directory, const std::stri
   const std::string labels = find_file(directory, split + "-labels-idx1-ubyte");
   if (features.empty() && labels.empty()) return nullptr;
   if (features.empty() || labels.empty())
-    fail(ExitCode::bad_data, "{}: expected {}-images-idx3-ubyte and {}-labels-idx1-ubyte (or .gz), found only one",
-         directory, split, split);
+    fail(ExitCode::bad_data, "{}: expected {}-{} (or .gz) too, found only {}", directory, split,
+         features.empty() ? "images-idx3-ubyte" : "labels-idx1-ubyte", features.empty() ? labels : features);
   return open_idx(features, labels);
 }
 
@@ -229,8 +246,8 @@ std::unique_ptr<Source> open_idx(const std::string& features, const std::string&
   return std::make_unique<IdxSource>(features, labels);
 }
 
-IdxSplits open_idx_directory(const std::string& directory) {
-  IdxSplits splits{open_split(directory, "train"), open_split(directory, "t10k")};
+Input open_idx_directory(const std::string& directory) {
+  Input splits{open_split(directory, "train"), open_split(directory, "t10k")};
   if (splits.train == nullptr)
     fail(ExitCode::bad_data, "{}: expected train-images-idx3-ubyte and train-labels-idx1-ubyte (or .gz), found neither",
          directory);

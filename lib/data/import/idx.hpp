@@ -2,10 +2,8 @@
 // numbers, then the elements, big-endian and row-major.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "data/source.hpp"
 
@@ -15,11 +13,7 @@ namespace fedmpi::data {
 // types become float32) and a file of whole-number labels; both gzipped or not.
 std::unique_ptr<Source> open_idx(const std::string& features, const std::string& labels);
 
-// The two splits of a directory by their usual names, train-… and t10k-…; the second is null where the
-// directory has none.
-struct IdxSplits {
-  std::unique_ptr<Source> train, test;
-};
-IdxSplits open_idx_directory(const std::string& directory);
+// The two splits of a directory by their usual names, train-… and t10k-…
+Input open_idx_directory(const std::string& directory);
 
 }  // namespace fedmpi::data

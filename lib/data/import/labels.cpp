@@ -6,8 +6,6 @@
 #include <cctype>
 #include <cmath>
 
-#include "data/import/text.hpp"
-
 namespace fedmpi::data {
 
 namespace {
@@ -31,10 +29,21 @@ std::optional<std::int32_t> index_of(const std::vector<T>& sorted, const Key& ke
 
 }  // namespace
 
-std::string LabelMap::add(std::string_view label) {
+void LabelMap::add(std::string_view label, const LineReader& lines) {
+  if (label.empty()) lines.refuse("a label", "an empty one");
+  if (is_nan_or_infinity(label)) lines.refuse("a finite number or a word as label", in_quotes(label));
+  if (task_ == Task::regression) {
+    if (!parse_float(label)) lines.refuse(fmt::format("{} as label", kFloat), in_quotes(label));
+    return;
+  }
   const std::optional<double> number = parse_number(label);
-  if (label.empty() || is_nan_or_infinity(label)) return "a label";
-  if (task_ == Task::regression) return parse_float(label) ? "" : "a finite number as label";
+  if (first_line_ == 0) {
+    first_ = label;
+    first_line_ = lines.number();
+  } else if (!task_ && number.has_value() != numbers_) {
+    lines.refuse("labels that are all numbers or all words (--task classification takes both)",
+                 fmt::format("{} here and {} in line {}", in_quotes(label), in_quotes(first_), first_line_));
+  }
   numbers_ = numbers_ && number;
   whole_ = whole_ && number && std::trunc(*number) == *number;
   if (!distinct_.contains(label)) distinct_.emplace(label);
@@ -42,8 +51,8 @@ std::string LabelMap::add(std::string_view label) {
     task_ = Task::regression;
     distinct_.clear();
   }
-  if (distinct_.size() > kMostClasses) return fmt::format("at most {} different labels", kMostClasses);
-  return {};
+  if (distinct_.size() > kMostClasses)
+    lines.refuse(fmt::format("at most {} different labels", kMostClasses), "another one: " + in_quotes(label));
 }
 
 void LabelMap::settle() {
@@ -64,6 +73,30 @@ std::optional<std::int32_t> LabelMap::find(std::string_view label) const {
   if (!numbers_) return index_of(names_, label);
   const std::optional<double> number = parse_number(label);
   return number ? index_of(values_, *number) : std::nullopt;
+}
+
+void LabelMap::read(std::string_view label, const LineReader& lines, Example& example, float& target) const {
+  if (task_ == Task::classification) {
+    const std::optional<std::int32_t> found = find(label);
+    if (!found) lines.refuse("a label that the training data has", in_quotes(label));
+    example.label = *found;
+  } else {
+    const std::optional<float> value = parse_float(label);
+    if (!value) lines.refuse(fmt::format("{} as label", kFloat), in_quotes(label));
+    target = *value;
+    example.target = {&target, 1};
+  }
+}
+
+void ClientMap::add(std::string_view name, const LineReader& lines) {
+  if (name.empty()) lines.refuse("a client's name", "an empty field");
+  if (index_.try_emplace(std::string(name), names_.size()).second) names_.emplace_back(name);
+}
+
+std::uint64_t ClientMap::find(std::string_view name, const LineReader& lines) const {
+  const auto found = index_.find(std::string(name));
+  if (found == index_.end()) lines.refuse("a client seen before", "a file that has changed");
+  return found->second;
 }
 
 }  // namespace fedmpi::data

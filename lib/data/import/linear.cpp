@@ -65,10 +65,10 @@ class LinearSource final : public Source {
 
 }  // namespace
 
-LinearInput make_linear(const LinearOptions& options) {
+Input make_linear(const LinearOptions& options) {
   auto source = std::make_unique<LinearSource>(options);
   std::string solution = source->solution();
-  return {std::move(source), std::move(solution)};
+  return {std::move(source), nullptr, std::move(solution)};
 }
 
 }  // namespace fedmpi::data

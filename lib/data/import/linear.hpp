@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
 
 #include "data/source.hpp"
 
@@ -15,11 +13,7 @@ struct LinearOptions {
   std::uint64_t seed = 0;
 };
 
-struct LinearInput {
-  std::unique_ptr<Source> train;
-  // W and b as CSV: "feature,target_0,…", a row per feature and a last one called bias.
-  std::string solution;
-};
-LinearInput make_linear(const LinearOptions& options);
+// The solution, W and b as CSV: "feature,target_0,…", a row per feature and a last one called bias.
+Input make_linear(const LinearOptions& options);
 
 }  // namespace fedmpi::data

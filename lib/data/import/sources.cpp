@@ -1,13 +1,12 @@
 #include "data/import/sources.hpp"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <array>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "data/import/csv.hpp"
+#include "data/import/dense_labels.hpp"
 #include "data/import/idx.hpp"
 #include "data/import/libsvm.hpp"
 #include "data/import/linear.hpp"
@@ -33,20 +32,15 @@ extern const std::array<Row, 6> kRows;
   fail(ExitCode::usage, "expected {} ({}), found '{}:{}'", row.usage, row.summary, kind, what);
 }
 
-Input open_idx_input(const std::string& what, const SourceOptions&) {
-  IdxSplits splits = open_idx_directory(what);
-  return {std::move(splits.train), std::move(splits.test)};
-}
+Input open_idx_input(const std::string& what, const SourceOptions&) { return open_idx_directory(what); }
 
 Input open_csv_input(const std::string& what, const SourceOptions& options) {
   if (options.label.empty()) fail(ExitCode::usage, "csv: expected --label COLUMN, found no such option");
-  CsvInput csv = open_csv(what, options.test, {options.label, options.client_column, options.task});
-  return {std::move(csv.train), std::move(csv.test), std::move(csv.label_names)};
+  return open_csv(what, options.test, {options.label, options.client_column, options.task, options.drop});
 }
 
 Input open_libsvm_input(const std::string& what, const SourceOptions& options) {
-  LibsvmInput libsvm = open_libsvm(what, options.test, {options.features, options.task});
-  return {std::move(libsvm.train), std::move(libsvm.test), std::move(libsvm.label_names)};
+  return open_libsvm(what, options.test, {options.features, options.task, options.zero_based});
 }
 
 Input open_tff_input(const std::string& what, const SourceOptions& options) {
@@ -89,8 +83,7 @@ Input open_linear(const std::string& what, const SourceOptions& options) {
     fail(ExitCode::usage,
          "linear: expected at most 1,000,000 features or targets and 100,000,000 weights, found {} × {}",
          linear.features, linear.targets);
-  LinearInput input = make_linear(linear);
-  return {std::move(input.train), nullptr, {}, std::move(input.solution)};
+  return make_linear(linear);
 }
 
 const std::array<Row, 6> kRows = {{
@@ -98,26 +91,29 @@ const std::array<Row, 6> kRows = {{
      "",
      open_idx_input},
     {{"csv", "csv:FILE", "with a header line; needs --label COLUMN; .gz too"},
-     "--test --label --client-column --task",
+     "--test --label --client-column --drop --task",
      open_csv_input},
-    {{"libsvm", "libsvm:FILE", "LIBSVM text; .gz too"}, "--test --task --features", open_libsvm_input},
+    {{"libsvm", "libsvm:FILE", "LIBSVM text; .gz too"}, "--test --task --features --zero-based", open_libsvm_input},
     {{"tff", "tff:FILE", "HDF5 of TensorFlow Federated, with its clients"}, "--test", open_tff_input},
-    {{"synthetic", "synthetic:A,B", "Synthetic(α, β) of the FedProx paper, 30 or --clients natural clients"},
+    {{"synthetic", "synthetic:A,B",
+      "Synthetic(α, β) of the FedProx paper, A and B from 0 to 1000000, 30 or --clients natural clients"},
      "",
      open_synthetic},
     {{"linear", "linear:NAME=N,…",
-      "linear regression: features=20,examples=5000,noise=0.1,targets=1; the solution goes to "
-      "DIR/solution.csv"},
+      "linear regression: features=20,examples=5000,noise=0.1,targets=1, numbers above 0 and noise from 0 to 1000000; "
+      "the solution goes to DIR/solution.csv"},
      "",
      open_linear},
 }};
 
 void refuse_foreign_options(const Row& row, const SourceOptions& options) {
-  const std::array<std::pair<std::string_view, bool>, 5> given = {{{"--test", !options.test.empty()},
+  const std::array<std::pair<std::string_view, bool>, 7> given = {{{"--test", !options.test.empty()},
                                                                    {"--label", !options.label.empty()},
                                                                    {"--client-column", !options.client_column.empty()},
+                                                                   {"--drop", !options.drop.empty()},
                                                                    {"--task", options.task.has_value()},
-                                                                   {"--features", options.features != 0}}};
+                                                                   {"--features", options.features != 0},
+                                                                   {"--zero-based", options.zero_based}}};
   const std::vector<std::string_view> takes = split(row.options, ' ');
   for (const auto& [name, is_given] : given)
     if (is_given && std::find(takes.begin(), takes.end(), name) == takes.end())
@@ -132,13 +128,13 @@ Input open_source(std::string_view specification, const SourceOptions& options) 
   if (colon == std::string_view::npos) fail(ExitCode::usage, "expected {}, found '{}'", row.usage, specification);
   refuse_foreign_options(row, options);
   Input input = row.open(std::string(specification.substr(colon + 1)), options);
-  if (input.test == nullptr) return input;
-  const Schema &train = input.train->schema(), &test = input.test->schema();
-  if (train.feature_shape != test.feature_shape || train.type != test.type)
-    fail(ExitCode::bad_data,
-         "{}: expected test examples of shape {} and the same type as the training examples, found {}", specification,
-         train.feature_shape, test.feature_shape);
-  return input;
+  if (input.test != nullptr) {
+    const Schema &train = input.train->schema(), &test = input.test->schema();
+    if (train.feature_shape != test.feature_shape || train.type != test.type)
+      fail(ExitCode::bad_data, "{}: expected test examples of {} features as the training examples, found {}",
+           specification, train.stored_text(), test.stored_text());
+  }
+  return options.dense_labels ? with_dense_labels(std::move(input)) : std::move(input);
 }
 
 std::span<const SourceKind> source_kinds() {

@@ -1,5 +1,6 @@
 #include "data/import/text.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -27,17 +28,18 @@ LineReader::LineReader(const std::string& path) : file_(path), buffer_(std::size
 void LineReader::rewind() {
   file_.rewind();
   position_ = end_ = 0;
-  number_ = 0;
+  number_ = read_ = 0;
 }
 
-bool LineReader::read_line() {
-  line_.clear();
+// False at the end of the file.
+bool LineReader::append_line() {
+  const std::size_t start = line_.size();
   for (;;) {
     if (position_ == end_) {
       end_ = file_.read(buffer_);
       position_ = 0;
       if (end_ == 0) {
-        if (line_.empty()) return false;
+        if (line_.size() == start) return false;
         break;
       }
     }
@@ -49,19 +51,30 @@ bool LineReader::read_line() {
     position_ += length + (newline == nullptr ? 0 : 1);
     if (newline != nullptr || line_.size() > kLongestLine) break;
   }
-  ++number_;
-  if (line_.size() > kLongestLine) refuse("a line of at most 64 MiB", "a longer one");
-  if (line_.ends_with('\r')) line_.pop_back();
-  if (line_.find('\0') != std::string::npos) refuse("text", "a NUL byte");
+  ++read_;
+  if (start == 0) number_ = read_;
+  if (line_.size() > kLongestLine)
+    refuse("a line of at most 64 MiB", start == 0 ? "a longer one" : "a longer one: is a quote missing?");
+  if (read_ == 1 && line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);  // the byte order mark of some editors
+  if (line_.size() > start && line_.back() == '\r') line_.pop_back();
+  if (line_.find('\0', start) != std::string::npos) refuse("text", "a NUL byte");
   return true;
 }
 
 bool LineReader::next(std::string_view& line) {
-  while (read_line()) {
+  do {
+    line_.clear();
+    if (!append_line()) return false;
     line = line_;
-    if (!trim(line).empty()) return true;
-  }
-  return false;
+  } while (trim(line).empty());
+  return true;
+}
+
+bool LineReader::extend(std::string_view& line) {
+  line_ += '\n';
+  const bool more = append_line();
+  line = line_;
+  return more;
 }
 
 void LineReader::refuse(std::string_view expected, std::string_view found) const {
@@ -100,7 +113,9 @@ std::optional<std::uint64_t> parse_count(std::string_view text) { return parse<s
 
 std::string in_quotes(std::string_view text) {
   constexpr std::size_t kMost = 60;
-  return text.size() <= kMost ? fmt::format("'{}'", text) : fmt::format("'{}…'", text.substr(0, kMost));
+  std::string quoted = fmt::format("'{}{}'", text.substr(0, kMost), text.size() > kMost ? "…" : "");
+  std::replace(quoted.begin(), quoted.end(), '\n', ' ');
+  return quoted;
 }
 
 }  // namespace fedmpi::data

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "data/import/text.hpp"
 #include "data/tff.hpp"
 
 namespace fedmpi::data {
@@ -63,13 +64,14 @@ class TffSource final : public Source {
     const auto bad = std::find_if_not(floats_.begin(), floats_.end(), [](float x) { return std::isfinite(x); });
     if (bad == floats_.end()) return;
     const auto row = row_ + static_cast<std::size_t>(bad - floats_.begin()) / schema().features();
-    client_->features.refuse("finite features", fmt::format("{} in row {}", *bad, row));
+    client_->features.refuse(std::string(kFloat), fmt::format("{} in row {}", *bad, row));
   }
 
   std::int32_t label(std::size_t in_block) const {
     const std::int64_t label = labels_[in_block];
-    if (label < 0 || label > std::numeric_limits<std::int32_t>::max())
-      client_->labels.refuse("labels of 0 or more", fmt::format("{} in row {}", label, row_));
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    if (label < 0 || label > kMost)
+      client_->labels.refuse(fmt::format("labels from 0 to {}", kMost), fmt::format("{} in row {}", label, row_));
     return static_cast<std::int32_t>(label);
   }
 
