@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/plural.hpp"
 #include "client/algorithm.hpp"
 #include "federation/cohort.hpp"
 #include "federation/evaluation.hpp"
@@ -84,16 +85,16 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   }
   const std::string states = config.server.optimizer == "sgd" ? "" : " and optimizer state";
   return fmt::format(
-      "data         {} clients, {} examples in {} {}{}; test shard {}\n"
-      "ranks        {} {}, {} to {} examples each; {} {}\n"
+      "data         {}, {} in {}{}; test shard {}\n"
+      "ranks        {}, {} to {} examples each; {} each\n"
       "model        {}, {} parameters\n"
       "round        {}{:.6g} of {} clients ({}{}); {} down and {} up per participant\n"
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
-      roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
-      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
-      participants(comm), participants(comm) == 1 ? "participant" : "participants", least, most,
-      config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, d,
+      counted(roster.clients, "client"), counted(roster.examples, "example"), counted(roster.files.size(), "file"),
+      roster.dropped > 0 ? fmt::format(", {} dropped", counted(roster.dropped, "bad row")) : "",
+      describe_test(config, roster), counted(participants(comm), "participant"), least, most,
+      counted(config.federation.threads, "thread"), config.model.kind, d,
       config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
       bytes_text((d + down) * sizeof(float)), bytes_text(round.exchange().bytes_up(1, per_rank)), bytes_text(memory),

@@ -80,7 +80,7 @@ class ShardsByH5py(support.WholeRun):
         images, labels = bytes_and_labels()
         ended = self.train("run", {"data.shards": support.write_shard(self.folder / "s/shard-0.h5", images, labels),
                                    "federation.rounds": 1})
-        self.assertIn("1 clients, 200 examples", ended.err)
+        self.assertIn("1 client, 200 examples", ended.err)
 
     def test_one_file_per_client_in_order_of_name(self):
         images, labels = bytes_and_labels()
