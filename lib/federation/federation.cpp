@@ -142,15 +142,16 @@ class Federation {
   // Options that only make sense together with the data, on all ranks before anything is allocated for them.
   std::unique_ptr<model::Model> make_model() {
     std::unique_ptr<model::Model> model;
+    std::uint64_t bytes = 0;
     mpi::collectively(comm_, [&] {
       roster_.check_none_idle(participants(comm_));
       model = model::make(config_.model, roster_.schema);
       client::make(*model, config_.client);
       server::make(config_.server, 0);
       check_target(config_.stop, roster_.schema.task);
+      bytes = memory_to_train(comm_, cluster_, config_, roster_, *model);
     });
-    check_memory(comm_, memory_to_train(comm_, cluster_, config_, roster_, model->layout().size()),
-                 "the model and updates");
+    check_memory(comm_, bytes, "the model and updates");
     return model;
   }
 

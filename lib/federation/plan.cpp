@@ -39,22 +39,30 @@ std::string describe_test(const Config& config, const Roster& roster) {
 }  // namespace
 
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                              const Roster& roster, std::size_t parameters) {
+                              const Roster& roster, const model::Model& model) {
+  const std::size_t parameters = model.layout().size();
   const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
   const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
+  const std::size_t clients = clients_in_a_round(config, roster);
+  // As many parameters as no rank comes to hold, so that none of the products below wraps.
+  const std::size_t cohort = static_cast<std::size_t>(expected_cohort(config.federation, roster.clients));
+  elements_of({parameters, 16 + 4 * static_cast<std::size_t>(config.federation.threads) + 8 * (cohort + 1)},
+              "the model and the updates of a round");
+  const auto batches = [&](std::uint64_t count, std::size_t rows) {
+    const std::size_t bytes = rows * roster.schema.features() * sizeof(float) + model.workspace_bytes(rows);
+    return elements_of({count, bytes}, "the bytes of batches");
+  };
   std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
   const bool in_place = client::steps_in_place(config.client, config.model.l2, largest, client::block_rows(largest));
   vectors += threads * (1u + (in_place ? 0 : 1) + (config.client.momentum > 0 ? 1 : 0));  // local, gradient, velocity
-  std::uint64_t examples = threads * client::block_rows(largest);
-  examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
     vectors += 2 + 2 * states;      // the update; a checkpoint that is gone on from, for a moment,
     vectors += states > 0 ? 1 : 0;  // and an array of its state twice
   }
-  return (vectors * parameters + examples * roster.schema.features()) * sizeof(float) +
-         aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads,
-                                    clients_in_a_round(config, roster));
+  return vectors * parameters * sizeof(float) + batches(threads, client::block_rows(largest)) +
+         batches(std::max<std::uint64_t>(1, threads), evaluation_rows(roster)) +
+         aggregate::exchange_memory(aggregate::kind(config.aggregate), parameters, threads, clients);
 }
 
 std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
@@ -66,7 +74,7 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, d) + held, examples};
+  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, roster, model) + held, examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;

@@ -13,8 +13,9 @@
 namespace fedmpi::federation {
 
 // Bytes that this rank comes to hold beside its data: vectors as long as the model, its clients' updates, and batches.
+// Error(usage) where they are more than can be counted.
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
-                              const Roster& roster, std::size_t parameters);
+                              const Roster& roster, const model::Model& model);
 
 // Clients, ranks, parameters, bytes per round, memory per rank and the size of a checkpoint. On all ranks
 // together; the text is valid on rank 0.

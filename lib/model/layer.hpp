@@ -34,9 +34,9 @@ class Layer {
                         const Accumulator& sum, std::span<float> scratch) const = 0;
 
  protected:
-  explicit Layer(Shape outputs) { give(std::move(outputs)); }
-  void give(Shape outputs) {
-    width_ = elements_of(outputs, "the outputs of a layer");
+  explicit Layer(Shape outputs, const std::string& name = "a layer") { give(std::move(outputs), name); }
+  void give(Shape outputs, const std::string& name = "a layer") {
+    width_ = elements_of(outputs, name);
     outputs_ = std::move(outputs);
   }
 

@@ -15,8 +15,8 @@ std::int32_t label(const data::Batch& batch, Index i) { return batch.labels[stat
 
 // Whether y is predicted: the first of the largest outputs. If any is not a number, nothing is.
 template <class Column>
-bool predicts(const Column& z, Index y) {
-  return (z.head(y) < z(y)).all() && (z.tail(z.size() - y - 1) <= z(y)).all() && !std::isnan(z(y));
+bool predicts(const Column& z, Index y, float largest) {
+  return z(y) == largest && (z.head(y) < largest).all() && (z.tail(z.size() - y - 1) <= largest).all();
 }
 
 // Two classes by one output z = log p(1)/p(0): log(1 + e^z) - y z, without overflow for large |z|.
@@ -79,9 +79,10 @@ Score cross_entropy(MatrixView outputs, const data::Batch& batch) {
       z = 0.0F;
       continue;
     }
-    score.metric += predicts(z, y) ? 1.0 : 0.0;
+    const float largest = z.maxCoeff();
+    score.metric += predicts(z, y, largest) ? 1.0 : 0.0;
     score.count += 1.0;
-    z -= z.maxCoeff();
+    z -= largest;
     score.loss -= z(y);
   }
   exponentiate(outputs.data(), static_cast<std::size_t>(outputs.size()));
@@ -113,7 +114,7 @@ Score squared(MatrixView outputs, const data::Batch& batch) {
       z.setZero();
       continue;
     } else {
-      right = predicts(z.array(), y);
+      right = predicts(z.array(), y, z.maxCoeff());
       z(y) -= 1.0F;
     }
     double error = 0.0;

@@ -7,7 +7,7 @@
 namespace fedmpi::model::layers {
 
 Dense::Dense(Tensors& tensors, const Shape& inputs, const std::string& name, std::size_t outputs, double gain)
-    : Layer({outputs}),
+    : Layer({outputs}, name),
       kernel_(tensors.add(name, "kernel", {elements_of(inputs, name), outputs}, {.penalised = true})),
       bias_(tensors.add(name, "bias", {outputs})),
       deviation_(std::sqrt(gain / static_cast<double>(elements_of(inputs, name)))) {}
