@@ -69,12 +69,20 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   // Every rank reads the checkpoint: it is whole on all of them, or none goes on.
   checkpoint::Checkpoint saved;
   std::unique_ptr<model::Model> model;
+  Vector frozen;
   mpi::collectively(comm, [&] {
     saved = checkpoint::read(a.checkpoint);
     model = model::make(federation::Config::from_ini(saved.config, a.checkpoint).model, saved.schema);
-    if (model->layout().size() != saved.parameters.size())
-      fail(ExitCode::bad_data, "{}: expected {} parameters, found {}", a.checkpoint, model->layout().size(),
-           saved.parameters.size());
+    if (model->layout() != saved.layout)
+      fail(ExitCode::bad_data, "{}: expected a model of {} parameters, found {}, or others", a.checkpoint,
+           model->layout().size(), saved.parameters.size());
+    if (model->frozen().size() == 0) return;
+    Vector trained(model->layout().size());  // weights that are not trained are what they were at first
+    frozen.resize(model->frozen().size());
+    Stream stream(saved.seed, Purpose::initialise);
+    model->initialise(stream, trained, frozen);
+    if (checkpoint::weights_digest(frozen) != saved.frozen)
+      fail(ExitCode::bad_data, "{}: expected the frozen weights of its seed, found others", a.checkpoint);
   });
   const federation::Roster roster = federation::assemble(comm, a.data, false);
   mpi::collectively(comm, [&] { check_fit(saved.schema, roster.schema, a); });
@@ -82,7 +90,7 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   ThreadPool pool(a.threads);
   mpi::Cluster cluster(comm, true);
   federation::Evaluator evaluator(*model, roster, pool, true);
-  evaluator.measure(saved.parameters);
+  evaluator.measure({saved.parameters, frozen});
   const std::optional<federation::ClientScore> measured = evaluator.merged(comm, cluster).clients;
   if (!comm.is_root()) return 0;
   const federation::ClientScore& score = *measured;

@@ -100,7 +100,7 @@ void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& w
   mpi::Cluster cluster(comm, true);
   const auto algorithm = client::make(*s.model, s.config.client);
   client::States states(algorithm->kept());
-  federation::Round round(comm, cluster, s.config, s.roster, *s.model, *algorithm, states, pool);
+  federation::Round round(comm, cluster, s.config, s.roster, *s.model, {}, *algorithm, states, pool);
   std::uint64_t number = 0;
   secure::Scale scale = secure::first_scale(round.message());
   for (auto _ : state) {

@@ -123,6 +123,7 @@ class Contents {
     text("git_revision", f.revision);
     text("config", f.config);
     text("roster", f.roster);
+    text("frozen", f.frozen);
     text("events", f.events);
     for (const Tensor& t : f.layout.tensors()) text("tensor", fmt::format("{} {}", t.path(), fmt::join(t.shape, " ")));
   }
@@ -181,6 +182,7 @@ void write_file(const Snapshot& s, const std::string& digest, const std::string&
   integer("clients", f.clients);
   integer("examples", f.examples);
   file.set_text("roster", f.roster);
+  file.set_text("frozen_sha256", f.frozen);
   file.set_text("events", f.events);
   file.set_text("exponents", fmt::format("{}", fmt::join(f.exponents, " ")));
   integer("client_states", f.client_states.clients);
@@ -246,6 +248,7 @@ Opened::Opened(const std::string& path) : file(hdf5::File::open(path)) {
   facts.roster = file.text("roster");
   facts.events = file.text("events");
   read_exponents();
+  if (version >= 3) facts.frozen = file.text("frozen_sha256");
   if (version >= 3)
     facts.client_states = {file.integers("client_states")[0], file.integers("client_states_checksum")[0]};
   read_layout();

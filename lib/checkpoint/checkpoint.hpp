@@ -27,6 +27,7 @@ struct Facts {
   std::string roster;               // SHA-256 over schema, clients' sizes and data
   std::vector<int> exponents;       // scales of the exact sum (secure/scale.hpp)
   Layout layout;                    // of the model
+  std::string frozen;               // SHA-256 of the weights that are not trained; empty: there are none
   client::StatesSum client_states;  // of what the clients keep, which their participants store (client_states.hpp)
   std::vector<Row> history;
   std::string events;  // what happened to the run beside its rounds: a line each

@@ -14,13 +14,17 @@ constexpr std::size_t kTile = 2048;  // floats that stay in the first cache from
 
 // Whether a step may be added to the model as it is computed, block by block.
 bool in_place(const model::Model& model, const Step& step, std::size_t batch, std::size_t block_rows) {
-  return step.plain() && model.l2() == 0 && batch <= block_rows;
+  return step.plain() && model.l2() == 0 && model.in_place() && batch <= block_rows;
 }
 
 }  // namespace
 
-HostLocal::HostLocal(const model::Model& model, const data::Schema& schema, std::size_t largest_client)
-    : model_(model), batch_(schema, block_rows(largest_client)), workspace_(model.workspace(batch_.rows)) {
+HostLocal::HostLocal(const model::Model& model, const data::Schema& schema, std::size_t largest_client,
+                     std::span<const float> frozen)
+    : model_(model),
+      frozen_(frozen),
+      batch_(schema, block_rows(largest_client)),
+      workspace_(model.workspace(batch_.rows)) {
   list(largest_client);
 }
 
@@ -109,7 +113,7 @@ model::Score HostLocal::add_gradient(const data::ClientExamples& examples, std::
     Accumulator block = sum;
     if (i > 0) block.from = sum.to;
     if (i + rows < listed.size()) block.minus = {};  // with the last of them
-    score += model_.add_gradient(at, batch, weight, block, *workspace_);
+    score += model_.add_gradient({at, frozen_}, batch, weight, block, *workspace_);
   }
   return score;
 }

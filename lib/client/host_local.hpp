@@ -19,8 +19,9 @@ struct Steps {
 
 class HostLocal : public Local {
  public:
-  // For clients of at most `largest_client` examples.
-  HostLocal(const model::Model& model, const data::Schema& schema, std::size_t largest_client);
+  // For clients of at most `largest_client` examples. `frozen`: the model's weights that are not trained.
+  HostLocal(const model::Model& model, const data::Schema& schema, std::size_t largest_client,
+            std::span<const float> frozen = {});
 
   void start(std::span<const float> global, std::span<float> update, std::size_t steps) override;
   model::Score step(const data::ClientExamples& examples, std::span<const std::uint32_t> listed,
@@ -41,6 +42,7 @@ class HostLocal : public Local {
   void move(std::span<const float> from, std::span<float> gradient, const Step& step, bool first, bool last);
 
   const model::Model& model_;
+  std::span<const float> frozen_;
   data::BatchBuffer batch_;
   std::unique_ptr<model::Workspace> workspace_;
   Vector gradient_, velocity_;  // empty until a step needs them

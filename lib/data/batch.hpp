@@ -11,12 +11,21 @@
 
 namespace fedmpi::data {
 
-struct Batch {
-  ConstMatrixView features;              // features × n: an example is a contiguous column
-  std::span<const std::int32_t> labels;  // classification: n labels; regression: empty
-  ConstMatrixView targets;               // regression: targets × n; classification: 0 × 0
+// A further input of the examples, of a modality of its own, which not every example has.
+struct Input {
+  ConstMatrixView features;               // features × size; whatever where there is nothing
+  std::span<const std::uint8_t> present;  // size: 1 where the example has it, else 0
+};
 
-  std::size_t size() const { return static_cast<std::size_t>(features.cols()); }
+struct Batch {
+  ConstMatrixView features{nullptr, 0, 0};  // features × size: an example is a contiguous column
+  std::span<const std::int32_t> tokens{};   // of text: size × length, the tokens of an example together; else empty
+  // Classification: size; of tokens: size × length, as these lie. A label of -1 does not count. Regression: empty.
+  std::span<const std::int32_t> labels{};
+  ConstMatrixView targets{nullptr, 0, 0};  // regression: targets × size
+  std::span<const Input> inputs{};         // beside the features, in the order that all examples have them
+  std::size_t size = 0;                    // examples
+  std::size_t length = 1;                  // positions of each: 1 but for text
 };
 
 // Aligned room for the largest batch of a thread; filled by Block::gather, allocated once.

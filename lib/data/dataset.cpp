@@ -45,7 +45,7 @@ Batch copy_rows(const Block& block, std::size_t n, RowOf row_of, BatchBuffer& bu
     }
   }
   const auto columns = static_cast<Eigen::Index>(n);
-  Batch batch{{buffer.features.data(), static_cast<Eigen::Index>(width), columns}, {}, {nullptr, 0, 0}};
+  Batch batch{.features = {buffer.features.data(), static_cast<Eigen::Index>(width), columns}, .size = n};
   if (block.schema.task == Task::classification) {
     for (std::size_t i = 0; i < n; ++i) buffer.labels[i] = block.labels[row_of(i)];
     batch.labels = {buffer.labels.data(), n};

@@ -41,6 +41,7 @@ std::vector<Option> Config::options() {
       {"model.activation", &model.activation, "activation", no, choices_of(model::kernels::activations())},
       {"model.loss", &model.loss, "loss", no,
        with_auto("cross-entropy for classes, squared for numbers", choices_of(model::kernels::losses()))},
+      {"model.freeze", &model.freeze, "layers that are not trained, separated by commas (dense_1); empty = none"},
       {"model.l2", &model.l2, "λ of the penalty λ/2 ‖kernels‖²"},
       {"client.algorithm", &client.algorithm, "local training", no, choices_of(client::algorithms())},
       {"client.epochs", &client.epochs, "passes over the client's examples per round"},

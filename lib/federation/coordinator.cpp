@@ -42,7 +42,8 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
   facts_.roster = roster.digest;
   facts_.layout = model.layout();
   Stream stream(config.federation.seed, Purpose::initialise);
-  model.initialise(stream, global_.model);
+  model.initialise(stream, global_.model, global_.frozen);
+  if (!global_.frozen.empty()) facts_.frozen = checkpoint::weights_digest(global_.frozen);
   std::fill(global_.down.begin(), global_.down.end(), 0.0F);
   resume();
 }

@@ -34,9 +34,9 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-// The vectors that rank 0 renews and broadcasts.
+// The vectors that rank 0 renews and broadcasts, and the weights that are not trained.
 struct Global {
-  std::span<float> model, down;  // down: client::Algorithm::down()
+  std::span<float> model, down, frozen;  // down: client::Algorithm::down()
 };
 
 // Where a run begins: after so many rounds, and where what its clients keep is stored.

@@ -37,16 +37,16 @@ Evaluator::Evaluator(const model::Model& model, const Roster& roster, ThreadPool
     workers_.push_back({data::BatchBuffer(roster.schema, rows), model.workspace(rows)});
 }
 
-double Evaluator::metric(double sum, double examples) const {
-  if (roster_.schema.task == data::Task::classification) return sum / examples;
-  return measured(std::sqrt(sum / (examples * static_cast<double>(roster_.schema.targets))));
+double Evaluator::metric(double sum, double count) const {
+  if (roster_.schema.task == data::Task::classification) return sum / count;
+  return measured(std::sqrt(sum / (count * static_cast<double>(roster_.schema.targets))));
 }
 
 model::Score Evaluator::score(const data::Block& block, std::size_t first, std::size_t count,
-                              std::span<const float> parameters, Worker& worker) const {
+                              const model::Weights& weights, Worker& worker) const {
   model::Score sum;
   for (std::size_t i = 0; i < count; i += kEvaluationRows)
-    sum += model_.evaluate(parameters, block.gather(first + i, std::min(kEvaluationRows, count - i), worker.batch),
+    sum += model_.evaluate(weights, block.gather(first + i, std::min(kEvaluationRows, count - i), worker.batch),
                            *worker.workspace);
   return sum;
 }
@@ -54,33 +54,35 @@ model::Score Evaluator::score(const data::Block& block, std::size_t first, std::
 void Evaluator::Sums::add(const model::Score& score) {
   loss.add(score.loss);
   metric.add(score.metric);
+  count.add(score.count);
 }
 
 void Evaluator::merge(AllSums& into, const AllSums& from) {
   for (const auto part : {&AllSums::test, &AllSums::clients}) {
     (into.*part).loss.add((from.*part).loss);
     (into.*part).metric.add((from.*part).metric);
+    (into.*part).count.add((from.*part).count);
   }
   into.weighted.add(from.weighted);
 }
 
-void Evaluator::measure(std::span<const float> parameters) {
+void Evaluator::measure(const model::Weights& weights) {
   sums_ = {};
-  measure_test(parameters);
-  if (evaluate_clients_) measure_clients(parameters);
+  measure_test(weights);
+  if (evaluate_clients_) measure_clients(weights);
 }
 
-void Evaluator::measure_test(std::span<const float> parameters) {
+void Evaluator::measure_test(const model::Weights& weights) {
   std::mutex mutex;
   const auto& offsets = roster_.test.offsets;
   pool_.run(offsets.empty() ? 0 : offsets.size() - 1, [&](std::size_t worker, std::size_t i) {
-    const model::Score s = score(roster_.test, offsets[i], offsets[i + 1] - offsets[i], parameters, workers_[worker]);
+    const model::Score s = score(roster_.test, offsets[i], offsets[i + 1] - offsets[i], weights, workers_[worker]);
     const std::lock_guard lock(mutex);
     sums_.test.add(s);
   });
 }
 
-void Evaluator::measure_clients(std::span<const float> parameters) {
+void Evaluator::measure_clients(const model::Weights& weights) {
   std::vector<data::ClientExamples> mine;
   for (const data::Block& b : roster_.mine.blocks())
     for (std::size_t c = 0; c + 1 < b.offsets.size(); ++c)
@@ -90,8 +92,8 @@ void Evaluator::measure_clients(std::span<const float> parameters) {
   roster_.mine.prefetcher().start(mine);
   pool_.run(mine.size(), [&](std::size_t worker, std::size_t i) {
     const data::ClientExamples c = roster_.mine.prefetcher().take(worker, i);
-    scores[i] = score(*c.block, c.first, c.size, parameters, workers_[worker]);
-    values_[i] = metric(scores[i].metric, static_cast<double>(c.size));
+    scores[i] = score(*c.block, c.first, c.size, weights, workers_[worker]);
+    values_[i] = metric(scores[i].metric, scores[i].count);
   });
   for (std::size_t i = 0; i < mine.size(); ++i) {
     sums_.clients.add(scores[i]);
@@ -99,26 +101,24 @@ void Evaluator::measure_clients(std::span<const float> parameters) {
   }
 }
 
-TestScore Evaluator::mean(const Sums& sums, std::uint64_t examples) const {
-  const double n = static_cast<double>(examples);
+TestScore Evaluator::mean(const Sums& sums) const {
+  const double n = sums.count.value();
   return {measured(sums.loss.value() / n), metric(sums.metric.value(), n)};
 }
 
 Scores Evaluator::merged(mpi::Communicator& comm, mpi::Cluster& cluster) {
   cluster.all_merge<AllSums, merge>(sums_);
   Scores scores;
-  if (roster_.test_rows > 0) scores.test = mean(sums_.test, roster_.test_rows);
+  if (roster_.test_rows > 0) scores.test = mean(sums_.test);
   if (!evaluate_clients_) return scores;
   std::vector<double> all = comm.gather(std::span<const double>(values_));
   if (all.empty()) return scores;
   std::sort(all.begin(), all.end());
   const bool higher_is_better = roster_.schema.task == data::Task::classification;
-  scores.clients = ClientScore{mean(sums_.clients, roster_.examples),
-                               measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
-                               quantile(all, 0.1),
-                               quantile(all, 0.5),
-                               quantile(all, 0.9),
-                               higher_is_better ? all.front() : all.back()};
+  scores.clients =
+      ClientScore{mean(sums_.clients), measured(sums_.weighted.value() / static_cast<double>(roster_.examples)),
+                  quantile(all, 0.1),  quantile(all, 0.5),
+                  quantile(all, 0.9),  higher_is_better ? all.front() : all.back()};
   return scores;
 }
 

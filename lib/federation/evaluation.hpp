@@ -42,8 +42,8 @@ class Evaluator {
  public:
   Evaluator(const model::Model& model, const Roster& roster, ThreadPool& pool, bool evaluate_clients);
 
-  // This rank's part of the work. The parameters need not stay: only its sums are kept.
-  void measure(std::span<const float> parameters);
+  // This rank's part of the work. The weights need not stay: only its sums are kept.
+  void measure(const model::Weights& weights);
   // On all ranks together, after measure(); valid on rank 0, and the same for any number of ranks.
   Scores merged(mpi::Communicator& comm, mpi::Cluster& cluster);
 
@@ -53,7 +53,7 @@ class Evaluator {
     std::unique_ptr<model::Workspace> workspace;
   };
   struct Sums {
-    ExactSum loss, metric;
+    ExactSum loss, metric, count;
     void add(const model::Score& score);
   };
   struct AllSums {
@@ -62,12 +62,12 @@ class Evaluator {
   };
   static void merge(AllSums& into, const AllSums& from);
 
-  void measure_test(std::span<const float> parameters);
-  void measure_clients(std::span<const float> parameters);
-  model::Score score(const data::Block& block, std::size_t first, std::size_t count, std::span<const float> parameters,
+  void measure_test(const model::Weights& weights);
+  void measure_clients(const model::Weights& weights);
+  model::Score score(const data::Block& block, std::size_t first, std::size_t count, const model::Weights& weights,
                      Worker& worker) const;
-  double metric(double sum, double examples) const;  // of a sum of Score::metric
-  TestScore mean(const Sums& sums, std::uint64_t examples) const;
+  double metric(double sum, double count) const;  // of sums of scores
+  TestScore mean(const Sums& sums) const;
 
   const model::Model& model_;
   const Roster& roster_;

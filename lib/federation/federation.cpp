@@ -48,18 +48,22 @@ class Federation {
         cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         states_(run_.algorithm->kept()),
         pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
+        global_(checked(cluster_), cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
+        frozen_(cluster_, cluster_.leads() ? run_.model->frozen().size() : 0),
         evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
-        round_(comm, checked(cluster_), config, run_.roster, *run_.model, *run_.algorithm, states_, pool_),
-        global_(cluster_, cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
+        round_(comm, cluster_, config, run_.roster, *run_.model, frozen_.of(0), *run_.algorithm, states_, pool_),
         kept_(comm, cluster_, config, run_.roster, states_),
         losses_(comm, cluster_, run_.roster) {
     const std::string plan = describe_plan(comm, cluster_, config, run_, round_);
     mpi::collectively(comm, [&] {
       if (!comm.is_root()) return;
       coordinator_.emplace(config, run_.roster, *run_.model, *run_.algorithm, round_.message(),
-                           Global{global().first(model_size()), global().subspan(model_size())}, observer, started_);
+                           Global{global().first(model_size()), global().subspan(model_size()), frozen_.of(0)},
+                           observer, started_);
       if (observer.plan) observer.plan(plan);
     });
+    std::uint8_t frozen = 1;
+    cluster_.broadcast(frozen, frozen_.of(0));  // once: they never travel again
     kept_.restore(coordinator_ ? coordinator_->beginning() : Beginning());
   }
 
@@ -109,7 +113,9 @@ class Federation {
   }
 
   mpi::Cluster& checked(mpi::Cluster& cluster) {
-    check_memory(comm_, memory_to_train(comm_, cluster, config_, run_), "the model and updates");
+    std::uint64_t bytes = 0;
+    mpi::collectively(comm_, [&] { bytes = memory_to_train(comm_, cluster, config_, run_); });
+    check_memory(comm_, bytes, "the model and updates");
     return cluster;
   }
 
@@ -189,7 +195,7 @@ class Federation {
   }
 
   void measure() {
-    evaluator_.measure(model());
+    evaluator_.measure({model(), frozen_.of(0)});
     lap(&checkpoint::Row::seconds_evaluate);
   }
 
@@ -243,10 +249,11 @@ class Federation {
   mpi::Cluster cluster_;
   client::States states_;  // of the clients here
   ThreadPool pool_;
+  mpi::Shared<float> global_;  // of each node's leader
+  mpi::Shared<float> frozen_;  // too: weights that are not trained
   Evaluator evaluator_;
   Round round_;
-  mpi::Shared<float> global_;  // of each node's leader
-  KeptStates kept_;            // where they are stored
+  KeptStates kept_;  // where they are stored
   Losses losses_;
   std::optional<Coordinator> coordinator_;  // on rank 0
   ExitCode failed_ = ExitCode::done;        // rank 0: what ends the run

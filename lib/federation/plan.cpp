@@ -46,20 +46,28 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster&
   const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
   const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
   const Layout message = message_of(*run.model, *run.algorithm, config.update);
-  const std::uint64_t down = run.algorithm->down().size(), clients = clients_in_a_round(config, roster);
-  std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
-  vectors += threads * run.algorithm->vectors(largest);
-  std::uint64_t floats = (cluster.leads() ? down : 0) + threads * message.size();
-  if (threads > 0) floats += (roster.mine.clients() + clients) * run.algorithm->kept().size();  // if all take part
-  std::uint64_t examples = threads * client::HostLocal::block_rows(largest);
-  examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
+  const std::uint64_t down = run.algorithm->down().size(), kept = run.algorithm->kept().size();
+  const std::uint64_t clients = clients_in_a_round(config, roster);
+  // As many numbers as no rank comes to hold, so that none of the products below wraps.
+  const std::size_t cohort = static_cast<std::size_t>(expected_cohort(config.federation, roster.clients));
+  elements_of({parameters + message.size() + down + kept,
+               16 + 4 * static_cast<std::size_t>(config.federation.threads) + 8 * (cohort + roster.clients + 1)},
+              "the model and the updates of a round");
+  const auto batches = [&](std::uint64_t count, std::size_t rows) {
+    const std::size_t bytes = rows * roster.schema.features() * sizeof(float) + run.model->workspace_bytes(rows);
+    return elements_of({count, bytes}, "the bytes of batches");
+  };
+  std::uint64_t vectors = threads * run.algorithm->vectors(largest), floats = threads * message.size();
+  if (cluster.leads()) floats += parameters + down + run.model->frozen().size();  // which the ranks of a node share
+  if (threads > 0) floats += (roster.mine.clients() + clients) * kept;            // if all of them take part
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
     vectors += 1 + 2 * states;      // a checkpoint that is resumed, for a moment,
     vectors += states > 0 ? 1 : 0;  // and an array of its state twice
     floats += message.size() + down;
   }
-  return (vectors * parameters + floats + examples * roster.schema.features()) * sizeof(float) +
+  return (vectors * parameters + floats) * sizeof(float) + batches(threads, client::HostLocal::block_rows(largest)) +
+         batches(std::max<std::uint64_t>(1, threads), evaluation_rows(roster)) +
          aggregate::exchange_memory(aggregate::kind(config.aggregate), message, threads, clients);
 }
 

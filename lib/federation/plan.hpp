@@ -12,6 +12,7 @@
 namespace fedmpi::federation {
 
 // Bytes that this rank comes to hold beside its data: vectors as long as the model, its clients' updates, and batches.
+// Error(usage) where they are more than can be counted.
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
                               const Prepared& run);
 

@@ -61,6 +61,9 @@ void Coordinator::restore(checkpoint::Checkpoint before) {
          "run.resume: expected the data of the checkpoint ({} clients, {} examples), found other contents ({} clients, "
          "{} examples)",
          before.clients, before.examples, facts_.clients, facts_.examples);
+  if (before.frozen != facts_.frozen)
+    fail(ExitCode::usage, "run.resume: expected the frozen weights of the checkpoint of round {}, found others",
+         before.round);
   if (before.layout != facts_.layout) {
     const auto [ours, theirs] = std::ranges::mismatch(facts_.layout.tensors(), before.layout.tensors());
     const auto text = [](const auto& at, const auto& end) {

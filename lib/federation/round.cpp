@@ -55,12 +55,14 @@ Layout message_of(const model::Model& model, const client::Algorithm& algorithm,
 }
 
 Round::Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& config, const Roster& roster,
-             const model::Model& model, const client::Algorithm& algorithm, client::States& states, ThreadPool& pool)
+             const model::Model& model, std::span<const float> frozen, const client::Algorithm& algorithm,
+             client::States& states, ThreadPool& pool)
     : comm_(comm),
       cluster_(cluster),
       config_(config),
       roster_(roster),
       model_(model),
+      frozen_(frozen),
       algorithm_(algorithm),
       states_(states),
       pool_(pool),
@@ -76,7 +78,8 @@ Round::Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& confi
 void Round::clients_changed() {
   locals_.clear();
   for (std::size_t t = 0; t < training_threads(comm_, pool_); ++t)
-    locals_.push_back(std::make_unique<client::HostLocal>(model_, roster_.schema, roster_.mine.largest_client()));
+    locals_.push_back(
+        std::make_unique<client::HostLocal>(model_, roster_.schema, roster_.mine.largest_client(), frozen_));
 }
 
 void Round::draw(std::uint64_t round) {

@@ -49,9 +49,11 @@ struct Broadcast {
 
 class Round {
  public:
-  // `algorithm` and `states` are this rank's for as long as the round lives.
+  // `algorithm` and `states` are this rank's for as long as the round lives; `frozen` are the weights that are not
+  // trained.
   Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& config, const Roster& roster,
-        const model::Model& model, const client::Algorithm& algorithm, client::States& states, ThreadPool& pool);
+        const model::Model& model, std::span<const float> frozen, const client::Algorithm& algorithm,
+        client::States& states, ThreadPool& pool);
 
   RoundPlan plan(std::uint64_t round, const secure::Scale& scale);  // on rank 0
 
@@ -89,6 +91,7 @@ class Round {
   const Config& config_;
   const Roster& roster_;
   const model::Model& model_;
+  std::span<const float> frozen_;
   const client::Algorithm& algorithm_;
   client::States& states_;
   ThreadPool& pool_;

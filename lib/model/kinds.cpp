@@ -1,12 +1,15 @@
 // The table of models. The regressions are networks without hidden layers, each with the loss that names it.
+#include <fmt/format.h>
+
 #include <array>
 #include <cmath>
 
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "model/kernels/losses.hpp"
-#include "model/mlp.hpp"
-#include "model/model.hpp"
+#include "model/layers/activation.hpp"
+#include "model/layers/dense.hpp"
+#include "model/network.hpp"
 
 namespace fedmpi::model {
 
@@ -24,6 +27,8 @@ const kernels::Loss& loss_for(const Options& options, const Schema& schema) {
   return loss;
 }
 
+constexpr double kConvex = 0.0;  // the gain of a layer that is the whole model: a convex problem starts at 0
+
 std::size_t outputs_of(const Schema& schema) {
   return schema.task == Task::classification ? schema.classes : schema.targets;
 }
@@ -33,9 +38,10 @@ std::unique_ptr<Model> regression(const Options& options, const Schema& schema, 
   if (options.loss != "auto" && options.loss != loss)
     fail(ExitCode::usage, "model.loss: {} regression is defined by the loss {}, not {}", options.kind, loss,
          options.loss);
-  return std::make_unique<Mlp>(std::vector<std::size_t>{schema.features(), outputs},
-                               find_by_name(kernels::activations(), "relu", "model.activation"),
-                               find_by_name(kernels::losses(), loss, "model.loss"), options.l2);
+  auto network =
+      std::make_unique<Network>(options, schema.feature_shape, find_by_name(kernels::losses(), loss, "model.loss"));
+  network->add<layers::Dense>("dense_1", outputs, kConvex);
+  return network;
 }
 
 std::unique_ptr<Model> make_linear(const Options& options, const Schema& schema) {
@@ -56,12 +62,15 @@ std::unique_ptr<Model> make_softmax(const Options& options, const Schema& schema
 }
 
 std::unique_ptr<Model> make_mlp(const Options& options, const Schema& schema) {
-  std::vector<std::size_t> widths = {schema.features()};
-  widths.insert(widths.end(), options.hidden.begin(), options.hidden.end());
-  widths.push_back(outputs_of(schema));
-  return std::make_unique<Mlp>(std::move(widths),
-                               find_by_name(kernels::activations(), options.activation, "model.activation"),
-                               loss_for(options, schema), options.l2);
+  const auto& activation = find_by_name(kernels::activations(), options.activation, "model.activation");
+  auto network = std::make_unique<Network>(options, schema.feature_shape, loss_for(options, schema));
+  for (std::size_t l = 0; l < options.hidden.size(); ++l) {
+    network->add<layers::Dense>(fmt::format("dense_{}", l + 1), options.hidden[l], double{activation.gain});
+    network->add<layers::Activation>(activation);
+  }
+  network->add<layers::Dense>(fmt::format("dense_{}", options.hidden.size() + 1), outputs_of(schema),
+                              options.hidden.empty() ? kConvex : 1.0);
+  return network;
 }
 
 constexpr std::array<Kind, 4> kKinds = {{
@@ -80,7 +89,9 @@ std::unique_ptr<Model> make(const Options& options, const Schema& schema) {
     fail(ExitCode::usage, "model.l2: expected 0 or more, found {}", options.l2);
   for (const std::size_t width : options.hidden)
     if (width == 0) fail(ExitCode::usage, "model.hidden: expected widths of 1 or more, found 0");
-  return find_by_name(kinds(), options.kind, "model.kind").make(options, schema);
+  auto model = find_by_name(kinds(), options.kind, "model.kind").make(options, schema);
+  model->check_freeze();
+  return model;
 }
 
 }  // namespace fedmpi::model

@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "base/accumulator.hpp"
-#include "base/layout.hpp"
 #include "base/random.hpp"
 #include "data/batch.hpp"
 #include "data/schema.hpp"
+#include "model/weights.hpp"
 
 namespace fedmpi::model {
 
@@ -20,13 +19,14 @@ struct Options {
   std::string activation = "relu";               // mlp
   std::string loss = "auto";                     // auto: cross-entropy for classes, squared for numbers
   double l2 = 0.0;                               // λ of the penalty λ/2 · ‖kernels‖²; biases go free
+  std::string freeze = {};                       // layers that are not trained: names with commas between
 };
 
-// Sums over the examples of a batch.
+// Sums over what counts in a batch: each label but -1, and in regression each example.
 struct Score {
   double loss = 0.0;    // without the penalty
-  double metric = 0.0;  // classification: examples classified correctly; regression: squared error
-  double count = 0.0;   // examples
+  double metric = 0.0;  // classification: labels predicted correctly; regression: squared error
+  double count = 0.0;   // what the sums are over
 
   Score& operator+=(const Score& other) {
     loss += other.loss;
@@ -46,25 +46,34 @@ class Model {
  public:
   virtual ~Model() = default;
 
-  const Layout& layout() const { return layout_; }
-  virtual void initialise(Stream& stream, std::span<float> parameters) const = 0;
+  const Layout& layout() const { return tensors_.trained(); }
+  const Layout& frozen() const { return tensors_.frozen(); }  // of the weights that nothing changes; mostly empty
+  // The same values, wherever a tensor lies: freezing a layer changes neither its own nor those of others.
+  virtual void initialise(Stream& stream, std::span<float> trained, std::span<float> frozen = {}) const = 0;
+  // For batches of so many rows, which are examples. Error(usage) where it is more than can be counted.
+  virtual std::size_t workspace_bytes(std::size_t rows) const = 0;
   virtual std::unique_ptr<Workspace> workspace(std::size_t rows) const = 0;
 
-  // Adds weight · Σ_i ∇ loss_i(parameters), over the examples of the batch, without the penalty, to `sum`, of which it
-  // writes every element, where the gradient is zero too. `sum` may lie in `parameters` itself: with weight -η/n that
-  // is a step of SGD, with no gradient held anywhere.
-  virtual Score add_gradient(std::span<const float> parameters, const data::Batch& batch, float weight,
-                             const Accumulator& sum, Workspace& workspace) const = 0;
-  virtual Score evaluate(std::span<const float> parameters, const data::Batch& batch, Workspace& workspace) const = 0;
+  // Adds weight · Σ_i ∇ loss_i(weights), over what counts in the batch, without the penalty, to `sum`, of which it
+  // writes every element, where the gradient is zero too.
+  virtual Score add_gradient(const Weights& weights, const data::Batch& batch, float weight, const Accumulator& sum,
+                             Workspace& workspace) const = 0;
+  virtual Score evaluate(const Weights& weights, const data::Batch& batch, Workspace& workspace) const = 0;
+  // Whether that sum may lie in the trained weights themselves: with weight -η/n it is a step of SGD then, with no
+  // gradient held anywhere. Not if weights are read again after a part of their gradient has been added.
+  virtual bool in_place() const { return true; }
+
+  // Error(usage) unless the layers to freeze are there, and others to train.
+  void check_freeze() const { tensors_.check(); }
 
   double l2() const { return l2_; }
-  double penalty(std::span<const float> parameters) const;  // λ/2 · ‖kernels‖²
-  void add_penalty_gradient(std::span<const float> parameters,
+  double penalty(std::span<const float> trained) const;  // λ/2 · ‖kernels‖²
+  void add_penalty_gradient(std::span<const float> trained,
                             std::span<float> gradient) const;  // += λ · kernels
 
  protected:
-  explicit Model(double l2) : l2_(l2) {}
-  Layout layout_;
+  explicit Model(const Options& options);
+  Tensors tensors_;  // with the layers to freeze
 
  private:
   double l2_;

@@ -32,7 +32,7 @@ TEST(Gather, TakesRowsInTheGivenOrder) {
   BatchBuffer buffer(block.schema, 3);
   const std::vector<std::uint32_t> order = {2, 0, 1};
   const Batch batch = block.gather(1, order, buffer);
-  EXPECT_EQ(batch.size(), 3u);
+  EXPECT_EQ(batch.size, 3u);
   EXPECT_EQ(columns(batch.features), (Columns{{5, 126.5F}, {1, 2}, {3, 4}}));
   EXPECT_EQ(std::vector<std::int32_t>(batch.labels.begin(), batch.labels.end()), (std::vector<std::int32_t>{1, 5, 3}));
   EXPECT_EQ(batch.targets.cols(), 0);

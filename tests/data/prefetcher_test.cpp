@@ -81,7 +81,7 @@ class OnFileClients : public testing::Test {
       EXPECT_FALSE(c.block->on_file);
       BatchBuffer buffer(c.block->schema, c.size);
       const Batch batch = c.block->gather(c.first, c.size, buffer);
-      EXPECT_EQ(batch.size(), c.size);
+      EXPECT_EQ(batch.size, c.size);
       sums[i] = c.block->checksum_of(c.first, c.size);
     });
     return sums;

@@ -1,6 +1,8 @@
 // What holds for every model: each kind with each loss and activation that model::make() accepts, on each task.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -9,6 +11,7 @@
 #include "model/kernels/activations.hpp"
 #include "model/kernels/losses.hpp"
 #include "model/model.hpp"
+#include "support/derivative.hpp"
 #include "support/examples.hpp"
 
 namespace fedmpi::model {
@@ -31,17 +34,47 @@ std::vector<Case> accepted_cases() {
   for (const Kind& kind : kinds())
     for (const std::string& loss : losses)
       for (const kernels::Activation& activation : kernels::activations())
-        for (std::size_t s = 0; s < schemas.size(); ++s) {
-          const Options options{kind.name, {5, 3}, activation.name, loss, 0.01};
-          try {
-            make(options, schemas[s]);
-          } catch (const Error&) {
-            continue;
+        for (const std::string freeze : {"", "dense_1", "dense_2", "dense_1,dense_3"})
+          for (std::size_t s = 0; s < schemas.size(); ++s) {
+            const Options options{kind.name, {5, 3}, activation.name, loss, 0.01, freeze};
+            try {
+              make(options, schemas[s]);
+            } catch (const Error&) {
+              continue;
+            }
+            cases.push_back({fmt::format("{} {} {} freeze {} schema {}", kind.name, loss, activation.name, freeze, s),
+                             options, schemas[s]});
           }
-          cases.push_back(
-              {fmt::format("{} {} {} schema {}", kind.name, loss, activation.name, s), options, schemas[s]});
-        }
   return cases;
+}
+
+// The tensors of `layout` out of a vector of all of the model's.
+Vector part_of(const Vector& all, const Layout& of_all, const Layout& layout) {
+  Vector part(layout.size());
+  for (std::size_t i = 0; i < layout.tensors().size(); ++i)
+    for (std::size_t j = 0; j < of_all.tensors().size(); ++j)
+      if (layout.tensors()[i].path() == of_all.tensors()[j].path())
+        std::ranges::copy(of_all.part(std::span(all), j), layout.part(std::span(part), i).begin());
+  return part;
+}
+
+std::unique_ptr<Model> unfrozen(const Case& c) {
+  Options options = c.options;
+  options.freeze.clear();
+  return make(options, c.schema);
+}
+
+// Of the model with nothing frozen. Small kernels and biases of ±1 keep the hidden units away from the kink of the
+// ReLU, a large last kernel sends large errors back to them.
+Vector all_weights(const Layout& layout) {
+  Vector all = test::random_vector(layout.size(), 0.15);
+  for (const Tensor& t : layout.tensors())
+    for (std::size_t i = 0; i < t.size(); ++i) {
+      float& w = all[t.offset + i];
+      if (t.name == "bias") w += i % 2 == 0 ? 1.0F : -1.0F;
+      if (t.name == "kernel" && t.layer == layout.tensors().back().layer) w *= 6.0F;
+    }
+  return all;
 }
 
 struct Problem {
@@ -49,23 +82,18 @@ struct Problem {
       : model(make(c.options, c.schema)),
         block(test::random_block(c.schema, {kExamples})),
         buffer(c.schema, kExamples),
-        workspace(model->workspace(kExamples)),
-        parameters(test::random_vector(model->layout().size(), 0.15)) {
-    // Small kernels and biases of ±1 keep the hidden units away from the kink of the ReLU, a large last kernel sends
-    // large errors back to them.
-    for (const Tensor& t : model->layout().tensors())
-      for (std::size_t i = 0; i < t.size(); ++i) {
-        float& w = parameters[t.offset + i];
-        if (t.name == "bias") w += i % 2 == 0 ? 1.0F : -1.0F;
-        if (t.name == "kernel" && t.layer == model->layout().tensors().back().layer) w *= 6.0F;
-      }
+        workspace(model->workspace(kExamples)) {
+    const Layout layout = unfrozen(c)->layout();
+    parameters = part_of(all_weights(layout), layout, model->layout());
+    frozen = part_of(all_weights(layout), layout, model->frozen());
   }
 
   data::Batch batch(std::size_t first = 0, std::size_t count = kExamples) { return block.gather(first, count, buffer); }
-  double loss(std::span<const float> at) { return model->evaluate(at, batch(), *workspace).loss; }
+  Weights weights(std::span<const float> at) const { return {at, frozen}; }
+  double loss(std::span<const float> at) { return model->evaluate(weights(at), batch(), *workspace).loss; }
   Vector gradient() {
     Vector g(parameters.size());
-    model->add_gradient(parameters, batch(), 1.0F, {g, {}}, *workspace);
+    model->add_gradient(weights(parameters), batch(), 1.0F, {g, {}}, *workspace);
     return g;
   }
 
@@ -73,21 +101,8 @@ struct Problem {
   data::Block block;
   data::BatchBuffer buffer;
   std::unique_ptr<Workspace> workspace;
-  Vector parameters;
+  Vector parameters, frozen;
 };
-
-// The derivative of f at x along `direction` by the five-point formula, whose error is O(h⁴): a step can be
-// large enough for the rounding of float32 not to matter.
-double derivative_along(const std::function<double(std::span<const float>)>& f, const Vector& x,
-                        const std::vector<double>& direction) {
-  constexpr double h = 0.03;
-  const auto at = [&](double t) {
-    Vector moved = x;
-    for (std::size_t j = 0; j < x.size(); ++j) moved[j] += static_cast<float>(t * direction[j]);
-    return f(moved);
-  };
-  return (8.0 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12.0 * h);
-}
 
 // Compares `gradient` with the differences of `f` in each tensor on its own, along the gradient and along random
 // directions of length 1.
@@ -113,7 +128,7 @@ void expect_gradient(const Layout& layout, const std::function<double(std::span<
         direction[j] /= std::sqrt(length);
         expected += direction[j] * double{gradient[j]};
       }
-      EXPECT_NEAR(derivative_along(f, x, direction), expected, 5e-3 * size + 3e-5);
+      EXPECT_NEAR(test::derivative_along(f, x, direction), expected, 5e-3 * size + 3e-5);
     }
   }
 }
@@ -158,8 +173,8 @@ TEST(EveryModel, EvaluatesToTheScoreOfItsGradient) {
     SCOPED_TRACE(c.name);
     Problem p(c);
     Vector gradient(p.parameters.size());
-    const Score trained = p.model->add_gradient(p.parameters, p.batch(), 0.5F, {gradient, {}}, *p.workspace);
-    const Score evaluated = p.model->evaluate(p.parameters, p.batch(), *p.workspace);
+    const Score trained = p.model->add_gradient(p.weights(p.parameters), p.batch(), 0.5F, {gradient, {}}, *p.workspace);
+    const Score evaluated = p.model->evaluate(p.weights(p.parameters), p.batch(), *p.workspace);
     EXPECT_EQ(trained.loss, evaluated.loss);
     EXPECT_EQ(trained.metric, evaluated.metric);
     EXPECT_GT(evaluated.loss, 0.0);
@@ -172,8 +187,9 @@ TEST(EveryModel, AddsWeightedGradientsOverTheParts) {
     Problem p(c);
     const Vector whole = p.gradient();
     Vector parts(whole.size(), 1.0F);  // what was there stays
-    Score score = p.model->add_gradient(p.parameters, p.batch(0, 3), 0.25F, {parts, parts}, *p.workspace);
-    score += p.model->add_gradient(p.parameters, p.batch(3, kExamples - 3), 0.25F, {parts, parts}, *p.workspace);
+    Score score = p.model->add_gradient(p.weights(p.parameters), p.batch(0, 3), 0.25F, {parts, parts}, *p.workspace);
+    score +=
+        p.model->add_gradient(p.weights(p.parameters), p.batch(3, kExamples - 3), 0.25F, {parts, parts}, *p.workspace);
     for (std::size_t j = 0; j < whole.size(); ++j) EXPECT_NEAR(parts[j], 1.0F + 0.25F * whole[j], 2e-6F);
     EXPECT_NEAR(score.loss, p.loss(p.parameters), 1e-5);
   }
@@ -189,16 +205,58 @@ TEST(EveryModel, AddsUpWhereItIsTold) {
     const Vector gradient = p.gradient();
     const std::size_t d = start.size();
     Vector step(d, 7.0F), w(d, 7.0F), in_place = start, change = start;
-    p.model->add_gradient(start, p.batch(), kStep, {step, {}}, *p.workspace);
-    p.model->add_gradient(start, p.batch(), kStep, {w, start}, *p.workspace);
-    p.model->add_gradient(in_place, p.batch(), kStep, {in_place, in_place}, *p.workspace);
-    p.model->add_gradient(change, p.batch(), kStep, {change, change, start}, *p.workspace);
+    p.model->add_gradient(p.weights(start), p.batch(), kStep, {step, {}}, *p.workspace);
+    p.model->add_gradient(p.weights(start), p.batch(), kStep, {w, start}, *p.workspace);
+    p.model->add_gradient(p.weights(in_place), p.batch(), kStep, {in_place, in_place}, *p.workspace);
+    p.model->add_gradient(p.weights(change), p.batch(), kStep, {change, change, start}, *p.workspace);
     for (std::size_t j = 0; j < d; ++j) {
       EXPECT_NEAR(step[j], kStep * gradient[j], 2e-6F);
       EXPECT_EQ(w[j], start[j] + step[j]);
       EXPECT_EQ(in_place[j], w[j]);
       EXPECT_EQ(change[j], w[j] - start[j]);
     }
+  }
+}
+
+// Freezing takes layers out of what is trained, and nothing else changes.
+TEST(EveryModel, IsWithFrozenLayersAPartOfItself) {
+  for (const Case& c : accepted_cases()) {
+    SCOPED_TRACE(c.name);
+    Problem p(c);
+    const auto whole = unfrozen(c);
+    const Layout& layout = whole->layout();
+    EXPECT_EQ(whole->frozen().size(), 0u);
+    EXPECT_EQ(layout.size(), p.model->layout().size() + p.model->frozen().size());
+
+    Vector all(layout.size(), NAN), trained(p.parameters.size(), NAN), frozen(p.frozen.size(), NAN);
+    Stream stream(1, Purpose::initialise), again(1, Purpose::initialise);
+    whole->initialise(stream, all);
+    p.model->initialise(again, trained, frozen);
+    EXPECT_EQ(trained, part_of(all, layout, p.model->layout()));
+    EXPECT_EQ(frozen, part_of(all, layout, p.model->frozen()));
+
+    Vector gradient(layout.size());
+    const Score score =
+        whole->add_gradient(all_weights(layout), p.batch(), 1.0F, {gradient, {}}, *whole->workspace(kExamples));
+    EXPECT_EQ(p.gradient(), part_of(gradient, layout, p.model->layout()));
+    EXPECT_EQ(p.loss(p.parameters), score.loss);
+  }
+}
+
+// Of a row, whatever the other rows are; a score adds those of the rows up.
+TEST(EveryModel, GivesAnExampleTheSameLossInAnyBatch) {
+  for (const Case& c : accepted_cases()) {
+    SCOPED_TRACE(c.name);
+    Problem p(c);
+    const auto score = [&](std::size_t first, std::size_t n) {
+      return p.model->evaluate(p.weights(p.parameters), p.batch(first, n), *p.workspace);
+    };
+    Score sum;
+    for (std::size_t i = 0; i < kExamples; ++i) sum += score(i, 1);
+    const Score together = score(0, kExamples);
+    EXPECT_NEAR(sum.loss, together.loss, 1e-12 * together.loss);
+    EXPECT_EQ(together.count, double{kExamples});
+    EXPECT_EQ(sum.count, together.count);
   }
 }
 

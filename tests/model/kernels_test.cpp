@@ -248,7 +248,7 @@ TEST_P(Losses, SquaredErrorOfTargetsAndLabels) {
 TEST(CrossEntropy, DoesNotOverflow) {
   const Loss& loss = find_by_name(losses(), "cross-entropy", "");
   const std::vector<std::int32_t> labels = {0, 1, 0, 1};
-  const data::Batch batch{{nullptr, 0, 4}, labels, {nullptr, 0, 0}};
+  const data::Batch batch{.labels = labels, .size = 4};
   Matrix one(1, 4), two(2, 4);
   one << 1e4F, 1e4F, -1e4F, -1e4F;
   two << 0, 0, 1e4F, 1e4F,  //
@@ -265,7 +265,7 @@ TEST(CrossEntropy, DoesNotOverflow) {
 
 TEST(Losses, CountWhatIsRight) {
   const std::vector<std::int32_t> labels = {0, 2, 1, 1};
-  const data::Batch classes{{nullptr, 0, 4}, labels, {nullptr, 0, 0}};
+  const data::Batch classes{.labels = labels, .size = 4};
   Matrix z(3, 4);   // predicts 0, 2, 0, 1
   z << 3, 0, 1, 0,  //
       1, 0, 0, 1,   //
@@ -277,18 +277,75 @@ TEST(Losses, CountWhatIsRight) {
   const std::vector<std::int32_t> two_labels = {0, 1, 1, 1};
   Matrix one(1, 4);  // predicts 0, 1, 0, 1
   one << -1, 2, -3, 0.5F;
-  EXPECT_EQ(find_by_name(losses(), "cross-entropy", "")
-                .apply(view(one), {{nullptr, 0, 4}, two_labels, {nullptr, 0, 0}})
-                .metric,
+  EXPECT_EQ(find_by_name(losses(), "cross-entropy", "").apply(view(one), {.labels = two_labels, .size = 4}).metric,
             3.0);
   Matrix overflown = Matrix::Constant(1, 4, NAN);  // predicts nothing
-  EXPECT_EQ(find_by_name(losses(), "cross-entropy", "")
-                .apply(view(overflown), {{nullptr, 0, 4}, two_labels, {nullptr, 0, 0}})
-                .metric,
-            0.0);
+  EXPECT_EQ(
+      find_by_name(losses(), "cross-entropy", "").apply(view(overflown), {.labels = two_labels, .size = 4}).metric,
+      0.0);
   const Matrix targets = Matrix::Zero(3, 4);
-  const data::Batch numbers{{nullptr, 0, 4}, {}, constant(targets)};
+  const data::Batch numbers{.targets = constant(targets), .size = 4};
   EXPECT_EQ(find_by_name(losses(), "squared", "").apply(view(z), numbers).metric, 9 + 1 + 4 + 1 + 1 + 1);
+}
+
+// A label of -1 is as if its row were not there.
+TEST(Losses, SkipTheLabelMinusOne) {
+  const std::vector<std::int32_t> some = {1, 0}, with_others = {-1, 1, -1, 0, -1};
+  for (const Loss& loss : losses())
+    for (const Index outputs : {1, 2, 40}) {
+      if (outputs == 1 && !loss.needs_classes) continue;
+      SCOPED_TRACE(fmt::format("{} of {} outputs", loss.name, outputs));
+      Matrix counted = random_matrix(outputs, 2, 7), all = Matrix::Constant(outputs, 5, NAN);
+      all.col(1) = counted.col(0);
+      all.col(3) = counted.col(1);
+      const Score expected = loss.apply(view(counted), {.labels = some, .size = 2});
+      const Score found = loss.apply(view(all), {.labels = with_others, .size = 5});
+      EXPECT_EQ(found.loss, expected.loss);
+      EXPECT_EQ(found.metric, expected.metric);
+      EXPECT_EQ(found.count, 2.0);
+      EXPECT_EQ(expected.count, 2.0);
+      Matrix errors = Matrix::Zero(outputs, 5);
+      errors.col(1) = counted.col(0);
+      errors.col(3) = counted.col(1);
+      EXPECT_EQ(all, errors);
+    }
+}
+
+// NaN is no prediction, wherever it stands, and shows in the loss.
+TEST(Losses, CountNothingAsRightThatIsNoNumber) {
+  for (const Loss& loss : losses())
+    for (const Index outputs : {1, 2, 3, 17, 40})
+      for (Index at = 0; at < outputs; ++at)
+        for (std::int32_t label = 0; label < std::max<Index>(2, outputs); ++label) {
+          if (outputs == 1 && !loss.needs_classes) continue;
+          Matrix z = Matrix::Zero(outputs, 1);
+          if (outputs > 1) z(label, 0) = 1.0F;
+          z(at, 0) = NAN;
+          const std::vector<std::int32_t> labels = {label};
+          const Score score = loss.apply(view(z), {.labels = labels, .size = 1});
+          EXPECT_EQ(score.metric, 0.0) << loss.name << " of " << outputs << " at " << at << ", label " << label;
+          EXPECT_TRUE(std::isnan(score.loss)) << loss.name << " of " << outputs << " at " << at << ", label " << label;
+        }
+}
+
+TEST(CrossEntropy, AddsUpManySmallProbabilities) {
+  constexpr Index kClasses = 50000;
+  Matrix z = Matrix::Constant(kClasses, 1, -17.0F);  // e^-17 < 2^-24: each alone vanishes beside 1
+  z(0, 0) = 0.0F;
+  const double sum = 1.0 + (kClasses - 1) * std::exp(-17.0);
+  const std::vector<std::int32_t> labels = {1};
+  const Score score = find_by_name(losses(), "cross-entropy", "").apply(view(z), {.labels = labels, .size = 1});
+  EXPECT_NEAR(score.loss, 17.0 + std::log(sum), 1e-5);
+  EXPECT_NEAR(z(0, 0), 1.0 / sum, 1e-5);
+}
+
+TEST(Activations, PassNoNumberOn) {
+  for (const Activation& activation : activations())
+    for (const std::size_t n : {1u, 15u, 16u, 33u}) {
+      Vector values(n, NAN), slopes(n);
+      activation.apply(values, slopes);
+      for (const float y : values) EXPECT_TRUE(std::isnan(y)) << activation.name;
+    }
 }
 
 }  // namespace

@@ -119,6 +119,22 @@ TEST(Model, RefusesWhatCannotWork) {
   refused({.kind = "softmax"}, regression(3, 1), {"needs classes"});
   refused({.kind = "mlp", .loss = "cross-entropy"}, regression(3, 1), {"cross-entropy", "regression"});
   refused({.kind = "softmax", .loss = "squared"}, classification(3, 2), {"softmax", "squared"});
+  refused({.kind = "mlp", .hidden = {3}, .freeze = "dense_1,dense_7"}, classification(3, 2),
+          {"model.freeze", "'dense_7'", "dense_1, dense_2"});
+  refused({.kind = "mlp", .hidden = {3}, .freeze = "dense_2,dense_1"}, classification(3, 2),
+          {"model.freeze", "left to train", "dense_1, dense_2"});
+  refused({.kind = "softmax", .freeze = "dense_1"}, classification(3, 2), {"model.freeze", "left to train"});
+}
+
+// Before anything is allocated.
+TEST(Model, RefusesSizesThatCannotBeCounted) {
+  constexpr std::size_t kHuge = std::size_t{1} << 58;
+  for (const auto& hidden : {hidden_of({kHuge << 4}), hidden_of({5, kHuge}), hidden_of({kHuge, kHuge})})
+    expect_error(ExitCode::usage, {"2^61"}, [&] { make({.kind = "mlp", .hidden = hidden}, classification(50, 2)); });
+  const auto model = make({.kind = "mlp", .hidden = {kHuge}}, classification(3, 2));
+  EXPECT_GT(model->workspace_bytes(1), kHuge * sizeof(float));
+  expect_error(ExitCode::usage, {"2^61"}, [&] { static_cast<void>(model->workspace_bytes(128)); });
+  expect_error(ExitCode::usage, {"2^61"}, [&] { model->workspace(128); });
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ Array array(std::span<float> x) { return {x.data(), static_cast<Eigen::Index>(x.
 void relu(std::span<float> z, std::span<float> slope) {
   for (std::size_t i = 0; i < z.size(); ++i) {
     slope[i] = z[i] > 0.0F ? 1.0F : 0.0F;
-    z[i] = z[i] > 0.0F ? z[i] : 0.0F;
+    z[i] = z[i] <= 0.0F ? 0.0F : z[i];  // NaN stays
   }
 }
 

@@ -10,16 +10,28 @@ namespace {
 
 using Eigen::Index;
 
+// Of row i; none counts where it is -1.
 std::int32_t label(const data::Batch& batch, Index i) { return batch.labels[static_cast<std::size_t>(i)]; }
+
+// Whether y is predicted: the first of the largest outputs. If any is not a number, nothing is.
+template <class Column>
+bool predicts(const Column& z, Index y, float largest) {
+  return z(y) == largest && (z.head(y) < largest).all() && (z.tail(z.size() - y - 1) <= largest).all();
+}
 
 // Two classes by one output z = log p(1)/p(0): log(1 + e^z) - y z, without overflow for large |z|.
 Score binary_cross_entropy(MatrixView outputs, const data::Batch& batch) {
   Score score;
   for (Index i = 0; i < outputs.cols(); ++i) {
+    if (label(batch, i) < 0) {
+      outputs(0, i) = 0.0F;
+      continue;
+    }
     const float z = outputs(0, i), y = static_cast<float>(label(batch, i));
     const float e = std::exp(-std::abs(z));
     score.loss += std::max(z, 0.0F) - y * z + std::log1p(e);
     score.metric += (y > 0.5F ? z > 0.0F : z <= 0.0F) ? 1.0 : 0.0;  // NaN predicts nothing
+    score.count += 1.0;
     outputs(0, i) = (z >= 0.0F ? 1.0F : e) / (1.0F + e) - y;
   }
   return score;
@@ -43,6 +55,19 @@ void exponentiate(float* x, std::size_t n) {
   std::copy_n(rest.data(), n - i, x + i);
 }
 
+// Sums short blocks in float, one after another, and these in double: among very many, small ones would not count
+// beside one that is large.
+float sum_of(const float* x, Index n) {
+  constexpr Index kBlock = 128;
+  double sum = 0.0;
+  for (Index first = 0; first < n; first += kBlock) {
+    float block = 0.0F;
+    for (Index j = first; j < std::min(n, first + kBlock); ++j) block += x[j];
+    sum += double{block};
+  }
+  return static_cast<float>(sum);
+}
+
 // -log softmax(z)[y], with the largest output taken off first.
 Score cross_entropy(MatrixView outputs, const data::Batch& batch) {
   if (outputs.rows() == 1) return binary_cross_entropy(outputs, batch);
@@ -50,19 +75,28 @@ Score cross_entropy(MatrixView outputs, const data::Batch& batch) {
   for (Index i = 0; i < outputs.cols(); ++i) {
     auto z = outputs.col(i).array();
     const Index y = label(batch, i);
+    if (y < 0) {
+      z = 0.0F;
+      continue;
+    }
     const float largest = z.maxCoeff();
-    score.metric += z(y) == largest && (z.head(y) < largest).all() ? 1.0 : 0.0;  // the first of equals is predicted
+    score.metric += predicts(z, y, largest) ? 1.0 : 0.0;
+    score.count += 1.0;
     z -= largest;
     score.loss -= z(y);
   }
   exponentiate(outputs.data(), static_cast<std::size_t>(outputs.size()));
   for (Index i = 0; i < outputs.cols(); ++i) {
     auto z = outputs.col(i);
-    float sum = 0.0F;
-    for (const float e : z) sum += e;
+    const Index y = label(batch, i);
+    if (y < 0) {
+      z.setZero();
+      continue;
+    }
+    const float sum = sum_of(z.data(), z.size());
     score.loss += std::log(sum);
     z /= sum;
-    z(label(batch, i)) -= 1.0F;
+    z(y) -= 1.0F;
   }
   return score;
 }
@@ -73,17 +107,21 @@ Score squared(MatrixView outputs, const data::Batch& batch) {
   const bool classes = !batch.labels.empty();
   for (Index i = 0; i < outputs.cols(); ++i) {
     auto z = outputs.col(i);
-    Index predicted = 0;
-    if (classes) {
-      z.maxCoeff(&predicted);
-      z(label(batch, i)) -= 1.0F;
-    } else {
+    bool right = false;
+    if (!classes) {
       z -= batch.targets.col(i);
+    } else if (const Index y = label(batch, i); y < 0) {
+      z.setZero();
+      continue;
+    } else {
+      right = predicts(z.array(), y, z.maxCoeff());
+      z(y) -= 1.0F;
     }
     double error = 0.0;
     for (const float e : z) error += double{e} * double{e};
     score.loss += 0.5 * error;
-    score.metric += !classes ? error : predicted == label(batch, i) ? 1.0 : 0.0;
+    score.metric += !classes ? error : right ? 1.0 : 0.0;
+    score.count += 1.0;
   }
   return score;
 }

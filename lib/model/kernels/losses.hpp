@@ -13,8 +13,8 @@ struct Loss {
   const char* name;
   const char* summary;
   bool needs_classes;
-  // outputs: in the last layer's values (outputs × n), out ∂ loss_i / ∂ outputs of each example. Returns the
-  // sums.
+  // outputs: in the last layer's values (outputs × n), out ∂ loss_i / ∂ outputs of each, zero where a label of -1 does
+  // not count. Returns the sums over those that count.
   Score (*apply)(MatrixView outputs, const data::Batch& batch);
 };
 
