@@ -47,7 +47,7 @@ class Federation {
         run_(prepare(comm, config)),
         cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         states_(run_.algorithm->kept()),
-        pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
+        pool_(run_.roster.seats.trains() ? static_cast<std::size_t>(config.federation.threads) : 1),
         evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
         round_(comm, checked(cluster_), config, run_.roster, *run_.model, *run_.algorithm, states_, pool_),
         global_(cluster_, cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
@@ -109,7 +109,10 @@ class Federation {
   }
 
   mpi::Cluster& checked(mpi::Cluster& cluster) {
-    check_memory(comm_, memory_to_train(comm_, cluster, config_, run_), "the model and updates");
+    const SpareMemory left =
+        check_memory(comm_, memory_to_train(comm_, cluster, config_, run_), "the model and updates");
+    if (config_.federation.survive)
+      run_.roster.learn_room(comm_, left, run_.algorithm->kept().size() * sizeof(float));
     return cluster;
   }
 

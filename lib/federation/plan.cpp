@@ -43,7 +43,7 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster&
   const Roster& roster = run.roster;
   const std::size_t parameters = run.model->layout().size();
   const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
-  const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
+  const std::uint64_t threads = roster.seats.trains() ? static_cast<std::uint64_t>(config.federation.threads) : 0;
   const Layout message = message_of(*run.model, *run.algorithm, config.update);
   const std::uint64_t down = run.algorithm->down().size(), clients = clients_in_a_round(config, roster);
   std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
@@ -67,8 +67,8 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   const Roster& roster = run.roster;
   const double cohort = expected_cohort(config.federation, roster.clients);
   const std::uint64_t d = run.model->layout().size(), down = run.algorithm->down().size();
-  const double p = static_cast<double>(participants(comm));
-  const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
+  const std::uint64_t p = roster.seats.participants;
+  const std::size_t per_rank = static_cast<std::size_t>(cohort / static_cast<double>(p)) + 1;
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
@@ -92,7 +92,7 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       "checkpoint   about {}{} in {}\n",
       roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
       roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
-      participants(comm), participants(comm) == 1 ? "participant" : "participants", least, most,
+      p, p == 1 ? "participant" : "participants", least, most,
       config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
       d, config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
       config.federation.sampling,
