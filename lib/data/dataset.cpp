@@ -178,6 +178,29 @@ std::size_t Dataset::clients() const {
   return n;
 }
 
+std::size_t Dataset::held() const {
+  std::size_t bytes = 0;
+  for (const Block& b : blocks_)
+    if (!b.on_file) bytes += b.rows * b.schema.example_bytes();
+  return bytes;
+}
+
+bool Dataset::leave_on_file(std::size_t classes, bool skip_bad) {
+  Block* largest = nullptr;
+  for (Block& b : blocks_)
+    if (!b.on_file && b.dropped == 0 && b.rows > 0 && (largest == nullptr || b.rows > largest->rows)) largest = &b;
+  if (largest == nullptr) return false;
+  OnFile on_file{classes, skip_bad, {}, {}};
+  for (const std::uint64_t row : largest->offsets) on_file.rows.push_back(largest->first_row + row);
+  for (std::size_t run = 0; run < largest->runs(); ++run) on_file.checksums.push_back(largest->checksum_of_run(run));
+  largest->on_file = std::move(on_file);
+  largest->bytes = {};
+  largest->numbers = {};
+  largest->labels = {};
+  largest->targets = {};
+  return true;
+}
+
 std::size_t Dataset::memory() const {
   std::size_t bytes = prefetcher_->memory();
   for (const Block& b : blocks_) {

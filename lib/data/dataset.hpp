@@ -87,10 +87,14 @@ class Dataset {
   void find(std::span<const ClientId> ids, std::vector<ClientExamples>& found) const;
   const std::vector<Block>& blocks() const { return blocks_; }
   void add(Dataset other);  // its clients, none of which is here
+  // Leaves the largest block that is held and whole on file, from where a Prefetcher will read it again by these
+  // arguments of Shard::read; false if there is none.
+  bool leave_on_file(std::size_t classes, bool skip_bad);
   // Brings clients into memory that are on file; one pass over them at a time.
   Prefetcher& prefetcher() const { return *prefetcher_; }
   std::size_t largest_client() const;  // examples of the largest client here
   std::size_t clients() const;
+  std::size_t held() const;    // bytes of the examples in memory
   std::size_t memory() const;  // bytes held, and what the prefetcher may come to hold
 
  private:

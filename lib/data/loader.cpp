@@ -76,9 +76,17 @@ Block leave_on_file(const Shard& shard, std::size_t first, std::size_t end, std:
   return block;
 }
 
+std::size_t largest_bytes(const Dataset& clients) {
+  std::size_t largest = 0;
+  for (const Block& b : clients.blocks())
+    for (std::size_t run = 0; run < b.runs(); ++run)
+      largest = std::max<std::size_t>(largest, (b.offsets[run + 1] - b.offsets[run]) * b.schema.example_bytes());
+  return largest;
+}
+
 }  // namespace
 
-Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget) {
+Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget, Dataset* beside) {
   Opener shard_of(schema);
   std::size_t total = 0, largest = 0;
   for (const Part& part : budget.bytes > 0 ? parts : parts.first(0)) {
@@ -89,14 +97,19 @@ Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, B
       largest = std::max(largest, (shard.offsets()[c + 1] - shard.offsets()[c]) * example);
   }
   std::size_t room = SIZE_MAX, ahead = 0;  // for clients that stay, and for those that come and go
-  if (total > budget.bytes) {
-    const std::size_t least = (budget.threads + 1) * largest;
-    if (least > budget.bytes)
+  std::size_t here = beside != nullptr ? beside->held() : 0;
+  const std::size_t reserved = beside != nullptr ? beside->prefetcher().memory() : 0;
+  if (budget.bytes > 0 && here + reserved + total > budget.bytes) {
+    if (beside != nullptr) largest = std::max(largest, largest_bytes(*beside));
+    const std::size_t least = std::max((budget.threads + 1) * largest, reserved);
+    while (here + least > budget.bytes && beside != nullptr && beside->leave_on_file(schema.classes, skip_bad))
+      here = beside->held();
+    if (here + least > budget.bytes)
       fail(ExitCode::usage,
            "data.memory: expected at least {} MiB, room for a client for each of {} threads and one more, found {}",
-           (least >> 20) + 1, budget.threads, budget.bytes >> 20);
-    ahead = std::max(least, budget.bytes / 4);
-    room = budget.bytes - ahead;
+           ((here + least) >> 20) + 1, budget.threads, budget.bytes >> 20);
+    ahead = std::max(least, std::min(budget.bytes / 4, budget.bytes - here));
+    room = budget.bytes - here - ahead;
   }
 
   std::vector<Block> blocks;

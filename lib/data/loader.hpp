@@ -26,6 +26,8 @@ struct Budget {
 // file that does not match it, since what is at that name here may be another file than elsewhere. Within the budget
 // the first clients are held and the others are on file, with some memory for a Prefetcher; its Error(usage) says what
 // the least is.
-Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget);
+// The budget is for what is held already, `beside` them, too: of that as much is left on file as it takes.
+Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget,
+             Dataset* beside = nullptr);
 
 }  // namespace fedmpi::data

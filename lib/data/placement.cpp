@@ -44,6 +44,37 @@ void cut_further(const std::vector<std::vector<std::uint64_t>>& sizes, std::size
 
 }  // namespace
 
+void hand_out(std::span<Unit* const> units, std::span<const std::uint64_t> bytes, std::span<Host> hosts,
+              std::span<std::uint64_t> spare) {
+  std::vector<std::size_t> order(units.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return units[a]->examples > units[b]->examples; });
+  using Load = std::pair<std::uint64_t, std::size_t>;  // examples, index of the host
+  std::priority_queue<Load, std::vector<Load>, std::greater<>> loads;
+  for (std::size_t h = 0; h < hosts.size(); ++h) loads.emplace(hosts[h].examples, h);
+  std::vector<Load> full;
+  for (const std::size_t i : order) {
+    Unit& unit = *units[i];
+    unit.participant = kNobody;
+    full.clear();
+    for (; !loads.empty() && unit.participant == kNobody; loads.pop()) {
+      Host& host = hosts[loads.top().second];
+      const std::uint64_t takes = std::min(bytes[i], host.may_hold - std::min(host.may_hold, host.bytes));
+      if (takes > spare[host.node]) {
+        full.push_back(loads.top());
+        continue;
+      }
+      spare[host.node] -= takes;
+      host.bytes += takes;
+      host.examples += std::max<std::uint64_t>(1, unit.examples);
+      unit.participant = host.participant;
+      full.emplace_back(host.examples, loads.top().second);
+    }
+    for (const Load& load : full) loads.push(load);
+  }
+}
+
 std::vector<Unit> place(const std::vector<std::vector<std::uint64_t>>& sizes, std::size_t participants) {
   std::vector<Unit> units;
   if (sizes.size() >= participants) {
@@ -60,19 +91,12 @@ std::vector<Unit> place(const std::vector<std::vector<std::uint64_t>>& sizes, st
     cut_further(sizes, participants, units);
   }
 
-  std::vector<std::size_t> order(units.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return units[a].examples > units[b].examples; });
-  using Load = std::pair<std::uint64_t, std::size_t>;  // examples so far, participant
-  std::priority_queue<Load, std::vector<Load>, std::greater<>> loads;
-  for (std::size_t p = 0; p < participants; ++p) loads.emplace(0, p);
-  for (const std::size_t u : order) {
-    auto [load, p] = loads.top();
-    loads.pop();
-    units[u].participant = p;
-    loads.emplace(load + std::max<std::uint64_t>(1, units[u].examples), p);
-  }
+  std::vector<Unit*> all;
+  for (Unit& u : units) all.push_back(&u);
+  std::vector<Host> hosts(participants);
+  for (std::size_t p = 0; p < participants; ++p) hosts[p].participant = p;
+  std::uint64_t memory = UINT64_MAX;
+  hand_out(all, std::vector<std::uint64_t>(units.size(), 0), hosts, std::span(&memory, 1));
   return units;
 }
 

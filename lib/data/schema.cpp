@@ -2,10 +2,22 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
 
 namespace fedmpi::data {
+
+namespace {
+
+std::optional<std::string> first_of_another_name(const char* what, const std::vector<std::string>& here,
+                                                 const std::vector<std::string>& there) {
+  for (std::size_t i = 0; i < std::min(here.size(), there.size()); ++i)
+    if (here[i] != there[i]) return fmt::format("{} {} is called '{}' and there '{}'", what, i, here[i], there[i]);
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::size_t Schema::features() const {
   return std::accumulate(feature_shape.begin(), feature_shape.end(), std::size_t{1}, std::multiplies<>());
@@ -28,6 +40,22 @@ std::string Schema::text() const {
 
 std::string Schema::stored_text() const {
   return fmt::format("{} {}", fmt::join(feature_shape, "×"), type == FeatureType::uint8 ? "uint8" : "float32");
+}
+
+std::optional<std::string> Schema::difference(const Schema& other) const {
+  const bool classification = task == Task::classification;
+  const auto counts = [](std::size_t here, std::size_t there, const char* what) -> std::optional<std::string> {
+    if (here == there) return std::nullopt;
+    return fmt::format("{} {} and there {}", here, what, there);
+  };
+  if (task != other.task)
+    return classification ? "classification and there regression" : "regression and there classification";
+  if (const auto found = counts(features(), other.features(), "features")) return found;
+  if (const auto found = first_of_another_name("column", columns, other.columns)) return found;
+  if (const auto found = first_of_another_name(classification ? "class" : "target", label_names, other.label_names))
+    return found;
+  if (!classification) return counts(targets, other.targets, "regression targets");
+  return classes == 0 || other.classes == 0 ? std::nullopt : counts(classes, other.classes, "classes");
 }
 
 }  // namespace fedmpi::data

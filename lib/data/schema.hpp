@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +31,10 @@ struct Schema {
   std::string stored_text() const;    // "28×28 uint8"
   // Whether one model takes examples of both: the same task, and as many features and targets.
   bool matches(const Schema& other) const;
+  // The first thing that keeps examples of `other`, which is "there", from being examples of the same thing, in words;
+  // nothing where both fit. What one of them does not say is not compared.
+  std::optional<std::string> difference(const Schema& other) const;
+  bool operator==(const Schema& other) const = default;
 };
 
 // One example as an importer hands it on. The spans live until the next example is asked for.

@@ -142,7 +142,8 @@ std::unique_ptr<Shard> Shard::open_unprobed(const std::string& path) {
     shard = std::make_unique<NativeShard>(std::move(file));
   }
   const Schema& schema = shard->schema();
-  if (schema.task == Task::classification && (schema.classes < 2 || schema.classes > 1'000'000))
+  const std::size_t least = shard->classes_inferred() ? 1 : 2;  // others may hold the other classes
+  if (schema.task == Task::classification && (schema.classes < least || schema.classes > 1'000'000))
     fail(ExitCode::bad_data, "{}: expected from 2 to 1,000,000 classes, found {}", path, schema.classes);
   return shard;
 }

@@ -76,6 +76,11 @@ void NativeShard::read_header() {
     schema_.targets = labels_.row_size();
     if (schema_.targets == 0) labels_.refuse("at least one number per label", "none");
   }
+  if (file_.has("/columns")) schema_.columns = file_.dataset("/columns").read_strings(0, schema_.features());
+  if (file_.has("/label_names"))
+    schema_.label_names =
+        file_.dataset("/label_names")
+            .read_strings(0, schema_.task == Task::classification ? schema_.classes : schema_.targets);
   read_offsets(rows);
 }
 

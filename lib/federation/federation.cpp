@@ -47,7 +47,7 @@ class Federation {
         run_(prepare(comm, config)),
         cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         states_(run_.algorithm->kept()),
-        pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
+        pool_(run_.roster.seats.trains() ? static_cast<std::size_t>(config.federation.threads) : 1),
         global_(checked(cluster_), cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
         frozen_(cluster_, cluster_.leads() ? run_.model->frozen().size() : 0),
         evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
@@ -115,7 +115,8 @@ class Federation {
   mpi::Cluster& checked(mpi::Cluster& cluster) {
     std::uint64_t bytes = 0;
     mpi::collectively(comm_, [&] { bytes = memory_to_train(comm_, cluster, config_, run_); });
-    check_memory(comm_, bytes, "the model and updates");
+    const SpareMemory left = check_memory(comm_, bytes, "the model and updates");
+    if (config_.federation.survive) run_.roster.learn_room(comm_, left, run_.algorithm->kept().size() * sizeof(float));
     return cluster;
   }
 

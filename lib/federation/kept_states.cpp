@@ -33,7 +33,7 @@ std::string KeptStates::directory() const {
 std::vector<checkpoint::ClientRun> KeptStates::runs(const std::vector<data::Unit>& units) const {
   std::vector<checkpoint::ClientRun> mine;
   for (const data::Unit& u : units) {
-    if (static_cast<int>(u.participant) != participant_index(comm_)) continue;
+    if (!roster_.seats.is_participant(u.participant)) continue;
     const data::ClientId first = roster_.first_client[u.file] + u.first_client;
     mine.push_back({first, first + u.clients});
   }
@@ -63,7 +63,7 @@ void KeptStates::begin(std::uint64_t round) {
   if (none()) return;
   comm_.broadcast_struct(round);
   mpi::collectively(comm_, [&] {
-    if (participant_index(comm_) >= 0)
+    if (roster_.seats.trains())
       checkpoint::remove_client_states(directory(), [&](std::uint64_t r) { return r > round; });
   });
 }
@@ -71,7 +71,7 @@ void KeptStates::begin(std::uint64_t round) {
 StoredStates KeptStates::store(std::uint64_t round, std::uint64_t oldest_kept) {
   StoredStates stored;
   try {
-    if (participant_index(comm_) >= 0) {
+    if (roster_.seats.trains()) {
       checkpoint::remove_client_states(directory(), [&](std::uint64_t r) { return r < oldest_kept; });
       checkpoint::write_client_states(states_, runs(roster_.units), directory(), round);
     }

@@ -26,6 +26,9 @@ class Losses {
   void leave(ExitCode code);
 
  private:
+  // "3 on rank 1, 2 on rank 4": the clients that have another host than before.
+  std::string hosts_since(const std::vector<data::Unit>& before) const;
+
   mpi::Communicator& comm_;
   mpi::Cluster& cluster_;
   Roster& roster_;

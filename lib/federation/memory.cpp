@@ -7,12 +7,13 @@
 #include <array>
 #include <fstream>
 #include <limits>
-#include <map>
 #include <sstream>
 #include <vector>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "base/saturated.hpp"
+#include "mpi/messages.hpp"
 
 namespace fedmpi::federation {
 
@@ -60,8 +61,22 @@ std::string host_name() {
   return name.data();
 }
 
+// What a rank says of itself and its node.
+struct Claim {
+  std::string host;
+  std::uint64_t wanted = 0, resident = 0, free = kUnlimited, limit = kUnlimited;
+
+  void travel(auto& words) { words(host, wanted, resident, free, limit); }
+};
+
 struct Node {
-  std::uint64_t ranks = 0, wanted = 0, resident = 0, free = kUnlimited, limit = kUnlimited;
+  std::string host;
+  std::uint64_t ranks = 0;
+  Saturated wanted, resident;
+  std::uint64_t free = kUnlimited, limit = kUnlimited;
+
+  std::uint64_t left_of_limit() const { return limit - std::min(limit, resident.value); }
+  std::uint64_t left() const { return std::min(free, left_of_limit()); }
 };
 
 }  // namespace
@@ -83,37 +98,43 @@ std::string bytes_text(std::uint64_t bytes) {
   return fmt::format("{:.{}f} {}", n, unit == 0 ? 0 : 1, kUnits[unit]);
 }
 
-void check_memory(mpi::Communicator& comm, std::uint64_t bytes, const std::string& what) {
-  std::array<std::uint64_t, 4> mine{};
+std::uint64_t free_memory() { return kib_after("/proc/meminfo", "MemAvailable:", kUnlimited); }
+
+SpareMemory check_memory(mpi::Communicator& comm, std::uint64_t bytes, const std::string& what) {
+  Claim mine;
   mpi::collectively(comm, [&] {
-    mine = {bytes, kib_after("/proc/self/status", "RssAnon:", 0),
-            kib_after("/proc/meminfo", "MemAvailable:", kUnlimited), job_limit()};
+    mine = {host_name(), bytes, kib_after("/proc/self/status", "RssAnon:", 0), free_memory(), job_limit()};
   });
-  const std::vector<std::string> hosts = comm.gather(host_name());
-  const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
+  const std::vector<Claim> claims = mpi::gather_words(comm, mine);
+  SpareMemory spare;
   mpi::collectively(comm, [&] {
-    std::map<std::string, Node> nodes;
-    for (std::size_t r = 0; r < hosts.size(); ++r) {
-      Node& node = nodes[hosts[r]];
-      ++node.ranks;
-      node.wanted += all[4 * r];
-      node.resident += all[4 * r + 1];
-      node.free = std::min(node.free, all[4 * r + 2]);
-      node.limit = std::min(node.limit, all[4 * r + 3]);
+    std::vector<Node> nodes;
+    for (const Claim& claim : claims) {
+      auto node = std::ranges::find(nodes, claim.host, &Node::host);
+      if (node == nodes.end()) node = nodes.insert(node, {claim.host, 0, {}, {}});
+      ++node->ranks;
+      node->wanted += claim.wanted;
+      node->resident += claim.resident;
+      node->free = std::min(node->free, claim.free);
+      node->limit = std::min(node->limit, claim.limit);
+      spare.node.push_back(static_cast<std::uint64_t>(node - nodes.begin()));
     }
     std::vector<std::string> offenders;
-    for (const auto& [host, node] : nodes) {
-      const std::uint64_t left = node.limit - std::min(node.limit, node.resident);
-      if (node.wanted <= std::min(node.free, left)) continue;
-      const std::string found = left < node.free
-                                    ? fmt::format("{} left of the job's {}", bytes_text(left), bytes_text(node.limit))
-                                    : fmt::format("{} free", bytes_text(node.free));
-      offenders.push_back(fmt::format("node {}: expected {} of memory for {} of {} {}, found {}", host,
-                                      bytes_text(node.wanted), what, node.ranks, node.ranks == 1 ? "rank" : "ranks",
-                                      found));
+    for (const Node& node : nodes) {
+      spare.bytes.push_back(node.left() - std::min(node.left(), node.wanted.value));
+      if (node.wanted.value <= node.left()) continue;
+      const std::string found =
+          node.left_of_limit() < node.free
+              ? fmt::format("{} left of the job's {}", bytes_text(node.left()), bytes_text(node.limit))
+              : fmt::format("{} free", bytes_text(node.free));
+      offenders.push_back(fmt::format("node {}: expected {} of memory for {} of {} {}, found {}", node.host,
+                                      bytes_text(node.wanted.value), what, node.ranks,
+                                      node.ranks == 1 ? "rank" : "ranks", found));
     }
     if (!offenders.empty()) fail(ExitCode::usage, "{}", fmt::join(offenders, "\n"));
   });
+  mpi::broadcast_words(comm, spare);
+  return spare;
 }
 
 }  // namespace fedmpi::federation

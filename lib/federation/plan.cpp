@@ -44,7 +44,7 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster&
   const Roster& roster = run.roster;
   const std::size_t parameters = run.model->layout().size();
   const std::size_t largest = std::max<std::size_t>(1, roster.mine.largest_client());
-  const std::uint64_t threads = participant_index(comm) < 0 ? 0 : static_cast<std::uint64_t>(config.federation.threads);
+  const std::uint64_t threads = roster.seats.trains() ? static_cast<std::uint64_t>(config.federation.threads) : 0;
   const Layout message = message_of(*run.model, *run.algorithm, config.update);
   const std::uint64_t down = run.algorithm->down().size(), kept = run.algorithm->kept().size();
   const std::uint64_t clients = clients_in_a_round(config, roster);
@@ -76,8 +76,8 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   const Roster& roster = run.roster;
   const double cohort = expected_cohort(config.federation, roster.clients);
   const std::uint64_t d = run.model->layout().size(), down = run.algorithm->down().size();
-  const double p = static_cast<double>(participants(comm));
-  const std::size_t per_rank = static_cast<std::size_t>(cohort / p) + 1;
+  const std::uint64_t p = roster.seats.participants;
+  const std::size_t per_rank = static_cast<std::size_t>(cohort / static_cast<double>(p)) + 1;
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
@@ -101,7 +101,7 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       "checkpoint   about {}{} in {}\n",
       counted(roster.clients, "client"), counted(roster.examples, "example"), counted(roster.files.size(), "file"),
       roster.dropped > 0 ? fmt::format(", {} dropped", counted(roster.dropped, "bad row")) : "",
-      describe_test(config, roster), counted(participants(comm), "participant"), least, most,
+      describe_test(config, roster), counted(p, "participant"), least, most,
       counted(config.federation.threads, "thread"), config.model.kind, d,
       config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",

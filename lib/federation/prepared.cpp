@@ -22,8 +22,9 @@ void check_agreement(mpi::Communicator& comm, const Config& config) {
 }
 
 // For how many examples, one after the other, a participant trains in a round.
-double training_time(int participants, const Config& config, const Prepared& run) {
-  const double clients = expected_cohort(config.federation, run.roster.clients) / participants;
+double training_time(const Config& config, const Prepared& run) {
+  const double clients =
+      expected_cohort(config.federation, run.roster.clients) / static_cast<double>(run.roster.seats.participants);
   const double at_once = std::clamp(clients, 1.0, static_cast<double>(config.federation.threads));
   const auto of_client = static_cast<std::size_t>(
       std::max<std::uint64_t>(1, run.roster.examples / std::max<std::uint64_t>(1, run.roster.clients)));
@@ -44,7 +45,7 @@ Prepared prepare(mpi::Communicator& comm, const Config& config) {
   run.roster = assemble(comm, config.data.shards, config.data.skip_bad, budget, config.federation.survive);
   // Options that only make sense together with the data, before anything is allocated for them.
   mpi::collectively(comm, [&] {
-    run.roster.check_none_idle(participants(comm));
+    run.roster.check_trainable();
     run.model = model::make(config.model, run.roster.schema);
     run.algorithm = client::make(*run.model, config.client);
     server::make(config.server, 0);
@@ -52,8 +53,8 @@ Prepared prepare(mpi::Communicator& comm, const Config& config) {
     check_target(config.stop, run.roster.schema.task);
   });
   // A participant that may be lost evaluates nothing that the others would then miss.
-  double time_of_root = config.federation.survive ? std::numeric_limits<double>::infinity()
-                                                  : training_time(participants(comm), config, run);
+  double time_of_root =
+      config.federation.survive ? std::numeric_limits<double>::infinity() : training_time(config, run);
   comm.broadcast_struct(time_of_root);  // of as many threads as rank 0 has been told
   load_test(comm, run.roster, config.data.test, config.data.skip_bad, time_of_root);
   return run;

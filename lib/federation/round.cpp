@@ -38,8 +38,8 @@ void merge(Tally& into, const Tally& from) {
   into.halt |= from.halt;
 }
 
-std::size_t training_threads(const mpi::Communicator& comm, const ThreadPool& pool) {
-  return participant_index(comm) < 0 ? 0 : pool.size();
+std::size_t training_threads(const Roster& roster, const ThreadPool& pool) {
+  return roster.seats.trains() ? pool.size() : 0;
 }
 
 }  // namespace
@@ -70,14 +70,14 @@ Round::Round(mpi::Communicator& comm, mpi::Cluster& cluster, const Config& confi
       message_(message_of(model, algorithm, config.update)),
       rest_(message_.tensors().size() > 1 ? message_.tensors()[1].offset : message_.size()),
       exchange_(aggregate::make_exchange(aggregate::kind(config.aggregate), message_,
-                                         {comm, cluster, training_threads(comm, pool)})) {
+                                         {comm, cluster, training_threads(roster, pool)})) {
   for (const std::uint32_t size : roster.sizes) weight_of_all_ += aggregate::weight(config.aggregate, size);
   clients_changed();
 }
 
 void Round::clients_changed() {
   locals_.clear();
-  for (std::size_t t = 0; t < training_threads(comm_, pool_); ++t)
+  for (std::size_t t = 0; t < training_threads(roster_, pool_); ++t)
     locals_.push_back(
         std::make_unique<client::HostLocal>(model_, roster_.schema, roster_.mine.largest_client(), frozen_));
 }

@@ -149,5 +149,67 @@ TEST(Placement, IsAFunctionOfTheSizes) {
   EXPECT_EQ(participants_of(), participants_of());
 }
 
+// Units of so many examples, given to hosts that have some already, with memory for all.
+std::vector<Host> hosts_after(const std::vector<std::uint64_t>& examples, std::vector<Host> hosts) {
+  std::vector<Unit> units;
+  for (const std::uint64_t n : examples) units.push_back({0, units.size(), 1, n, 0});
+  std::vector<Unit*> all;
+  for (Unit& u : units) all.push_back(&u);
+  std::uint64_t memory = UINT64_MAX;
+  hand_out(all, examples, hosts, std::span(&memory, 1));
+  for (const Unit& u : units) EXPECT_NE(u.participant, kNobody);
+  return hosts;
+}
+
+TEST(HandOut, GoesByWhatTheHostsHave) {
+  Stream stream(6, Purpose::generate);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<Host> hosts(1 + stream.below(6));
+    std::vector<std::uint64_t> examples(stream.below(12));
+    for (std::size_t h = 0; h < hosts.size(); ++h) hosts[h] = {.participant = 10 + h, .examples = stream.below(100)};
+    for (std::uint64_t& n : examples) n = 1 + stream.below(50);
+    std::uint64_t total = std::accumulate(examples.begin(), examples.end(), std::uint64_t{0}), had = 0;
+    for (const Host& h : hosts) total += h.examples, had = std::max(had, h.examples);
+    const std::uint64_t largest = examples.empty() ? 0 : *std::ranges::max_element(examples);
+    std::uint64_t most = 0, found = 0;
+    for (const Host& h : hosts_after(examples, hosts)) most = std::max(most, h.examples), found += h.examples;
+    EXPECT_EQ(found, total);
+    EXPECT_LE(most, std::max(had, total / hosts.size() + largest)) << "no host gets more while another has less";
+  }
+}
+
+TEST(HandOut, TakesFromTheMemoryOfNodes) {
+  std::vector<Unit> units = {{0, 0, 1, 10, 0}, {0, 1, 1, 20, 0}, {0, 2, 1, 30, 0}, {0, 3, 1, 40, 0}};
+  const std::vector<std::uint64_t> bytes = {100, 200, 300, 400};
+  std::vector<Host> hosts = {{.participant = 3, .node = 1}, {.participant = 5}, {.participant = 6, .examples = 1}};
+  std::vector<std::uint64_t> spare = {500, 350};
+  hand_out(std::vector<Unit*>{&units[0], &units[1], &units[2], &units[3]}, bytes, hosts, spare);
+  // The largest does not fit beside participant 3, the next fits there and nowhere else, the third nowhere.
+  EXPECT_EQ(units[3].participant, 5u);
+  EXPECT_EQ(units[2].participant, 3u);
+  EXPECT_EQ(units[1].participant, kNobody);
+  EXPECT_EQ(units[0].participant, 6u);
+  EXPECT_EQ(spare, (std::vector<std::uint64_t>{0, 50}));
+  EXPECT_EQ(hosts[1].bytes, 400u);
+}
+
+TEST(HandOut, LeavesOnFileWhatAHostMayNotHold) {
+  std::vector<Unit> units = {{0, 0, 1, 10, 0}, {0, 1, 1, 10, 0}};
+  std::vector<Host> hosts = {{.participant = 0, .bytes = 50, .may_hold = 120}};
+  std::vector<std::uint64_t> spare = {70};
+  hand_out(std::vector<Unit*>{&units[0], &units[1]}, std::vector<std::uint64_t>{100, 100}, hosts, spare);
+  EXPECT_EQ(units[0].participant, 0u);
+  EXPECT_EQ(units[1].participant, 0u);
+  EXPECT_EQ(hosts[0].bytes, 120u);
+  EXPECT_EQ(spare[0], 0u);
+}
+
+TEST(HandOut, ToNoHostsLeavesAllOut) {
+  Unit unit{0, 0, 1, 10, 0};
+  std::vector<std::uint64_t> spare = {70};
+  hand_out(std::vector<Unit*>{&unit}, std::vector<std::uint64_t>{1}, {}, spare);
+  EXPECT_EQ(unit.participant, kNobody);
+}
+
 }  // namespace
 }  // namespace fedmpi::data

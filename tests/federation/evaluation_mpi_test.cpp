@@ -40,9 +40,9 @@ Roster roster_for(const mpi::Communicator& comm, const data::Schema& schema) {
   roster.test_rows = kTestRows;
   for (const std::uint64_t n : kClients) roster.examples += n;
   roster.clients = kClients.size();
-  const int me = participant_index(comm);
-  if (me < 0) return roster;
-  const auto parts = static_cast<std::size_t>(participants(comm)), part = static_cast<std::size_t>(me);
+  roster.seats = Seats(comm);
+  if (!roster.seats.trains()) return roster;
+  const std::size_t parts = roster.seats.participants, part = roster.seats.participant;
   const std::size_t blocks = (kTestRows + kEvaluationRows - 1) / kEvaluationRows;
   roster.test = part_of(test::random_block(schema, {kTestRows}, 5), blocks * part / parts * kEvaluationRows,
                         std::min(kTestRows, blocks * (part + 1) / parts * kEvaluationRows));
