@@ -37,6 +37,7 @@ std::string path_of(const Tensor& t) { return fmt::format("/model/{}/{}", t.laye
 
 // The compound type of a history row, in memory and in the file alike.
 hdf5::Handle row_type(const std::string& metric) {
+  const hdf5::Exclusive alone;
   hdf5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(Row)), H5Tclose);
   for (const Column& c : columns(metric))
     H5Tinsert(type.get(), c.name.c_str(), c.offset, c.whole ? H5T_NATIVE_UINT64 : H5T_NATIVE_DOUBLE);
