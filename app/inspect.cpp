@@ -45,7 +45,7 @@ ordered_json describe_shard(const std::string& path) {
       {"first", shard->client_name(0)},
       {"last", shard->client_name(sizes.size() - 1)}};
   j["features"] = {{"shape", s.feature_shape},
-                   {"type", s.type == data::FeatureType::uint8 ? "uint8" : "float32"},
+                   {"type", shard->stored_type()},
                    {"scale", s.scale},
                    {"offset", s.offset}};
   if (classes) {

@@ -5,8 +5,6 @@
 #include <functional>
 #include <numeric>
 
-#include "base/error.hpp"
-
 namespace fedmpi {
 
 namespace {
@@ -26,11 +24,11 @@ void check_view(const Tensor& t, std::size_t floats) {
 
 }  // namespace
 
-std::size_t elements_of(const Shape& shape, const std::string& what) {
+std::size_t elements_of(const Shape& shape, const std::string& what, ExitCode code) {
   std::size_t size = 1, bytes = 0;
   for (const std::size_t n : shape)
     if (__builtin_mul_overflow(size, n, &size) || __builtin_mul_overflow(size, sizeof(double), &bytes))
-      fail(ExitCode::usage, "{}: expected fewer than 2^61 numbers, found {}", what, fmt::join(shape, " × "));
+      fail(code, "{}: expected fewer than 2^61 numbers, found {}", what, fmt::join(shape, " × "));
   return size;
 }
 

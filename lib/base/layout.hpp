@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.hpp"
+
 namespace fedmpi {
 
 using Matrix = Eigen::MatrixXf;  // column-major
@@ -16,9 +18,9 @@ using ConstMatrixView = Eigen::Map<const Matrix>;
 
 using Shape = std::vector<std::size_t>;
 
-// The number of elements of that shape; Error(usage), with `what` as its subject, where it outgrows what can be counted
+// The number of elements of that shape; Error(code), with `what` as its subject, where it outgrows what can be counted
 // in bytes.
-std::size_t elements_of(const Shape& shape, const std::string& what);
+std::size_t elements_of(const Shape& shape, const std::string& what, ExitCode code = ExitCode::usage);
 
 enum class Number { float32, float64 };  // a float64 takes the room of two floats, on an even offset
 

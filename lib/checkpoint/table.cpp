@@ -27,6 +27,7 @@ void add_column(Digest& digest, const std::string& name, std::span<const std::by
 }  // namespace
 
 void write_table(hdf5::File& file, const std::string& path, std::span<const Row> rows, const std::string& metric) {
+  const hdf5::Exclusive alone;
   const hdf5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(Row)), H5Tclose);
   for (const Column& c : columns(metric))
     H5Tinsert(type.get(), c.name.c_str(), c.offset, c.whole ? H5T_NATIVE_UINT64 : H5T_NATIVE_DOUBLE);
@@ -34,6 +35,7 @@ void write_table(hdf5::File& file, const std::string& path, std::span<const Row>
 }
 
 Table::Table(const hdf5::Dataset& dataset) {
+  const hdf5::Exclusive alone;
   const auto refuse = [&] { dataset.refuse("columns of 64-bit numbers", "others"); };
   if (dataset.element_class() != hdf5::ElementClass::compound) refuse();
   const hdf5::Handle stored(H5Dget_type(dataset.id()), H5Tclose);

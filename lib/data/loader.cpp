@@ -21,9 +21,10 @@ class Opener {
       shard_.reset();
       shard_ = Shard::open(part.file);
     }
-    if (!shard_->schema().matches(schema_))
-      fail(ExitCode::bad_data, "{}: expected {} as before, found {}", part.file, schema_.text(),
-           shard_->schema().text());
+    Schema found = shard_->schema();
+    if (shard_->classes_inferred()) found.classes = 0;
+    if (const auto difference = found.difference(schema_))
+      fail(ExitCode::bad_data, "{} does not fit the other shards: {}", part.file, *difference);
     const std::size_t clients = shard_->offsets().size() - 1, end = part.first_client + part.clients;
     if (end > clients)
       fail(ExitCode::bad_data, "{}: expected at least {} clients as before, found {}", part.file, end, clients);

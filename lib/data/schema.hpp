@@ -24,15 +24,14 @@ struct Schema {
   std::vector<std::string> columns;      // a name for each feature
   std::vector<std::string> label_names;  // a name for each class, or for each target
 
-  std::size_t features() const;       // numbers per example
+  std::size_t features() const;       // numbers per example; Error(bad_data) where those of one outgrow 2^61
   std::size_t row_bytes() const;      // stored bytes of one example's features
   std::size_t example_bytes() const;  // of features and label, as held in memory
   std::string text() const;           // "784 features and 10 classes"
   std::string stored_text() const;    // "28×28 uint8"
-  // Whether one model takes examples of both: the same task, and as many features and targets.
-  bool matches(const Schema& other) const;
   // The first thing that keeps examples of `other`, which is "there", from being examples of the same thing, in words;
-  // nothing where both fit. What one of them does not say is not compared.
+  // nothing where both fit. What one of them does not say (names, classes = 0, in what shape a row of numbers is) is
+  // not compared.
   std::optional<std::string> difference(const Schema& other) const;
   bool operator==(const Schema& other) const = default;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -20,6 +21,8 @@
 namespace fedmpi::data {
 
 namespace {
+
+constexpr std::size_t kMostClasses = 1'000'000;
 
 // Makes room for so many rows, in the memory that is there if it is enough.
 void resize(Block& block, const Schema& schema, std::size_t rows) {
@@ -142,24 +145,46 @@ std::unique_ptr<Shard> Shard::open_unprobed(const std::string& path) {
     shard = std::make_unique<NativeShard>(std::move(file));
   }
   const Schema& schema = shard->schema();
-  const std::size_t least = shard->classes_inferred() ? 1 : 2;  // others may hold the other classes
-  if (schema.task == Task::classification && (schema.classes < least || schema.classes > 1'000'000))
-    fail(ExitCode::bad_data, "{}: expected from 2 to 1,000,000 classes, found {}", path, schema.classes);
+  const std::size_t least = shard->classes_inferred() ? 1 : 2;
+  if (schema.task == Task::classification && (schema.classes < least || schema.classes > kMostClasses))
+    fail(ExitCode::bad_data, "{}: expected from {} to {} classes, found {}", path, least, kMostClasses, schema.classes);
   return shard;
 }
 
-std::optional<std::string> Shard::fault(const Block& block, std::size_t row, std::size_t classes) const {
-  const std::size_t width = schema_.features();
-  if (schema_.type == FeatureType::float32 && !all_finite({block.numbers.data() + row * width, width}))
-    return "expected finite features, found NaN or Inf";
-  if (schema_.task == Task::regression && !all_finite({block.targets.data() + row * schema_.targets, schema_.targets}))
-    return "expected finite labels, found NaN or Inf";
-  if (schema_.task == Task::classification) {
-    const std::int32_t label = block.labels[row];
-    if (label < 0 || static_cast<std::size_t>(label) >= classes)
-      return fmt::format("expected a label from 0 to {}, found {}", classes - 1, label);
+void Shard::infer_classes(const hdf5::Dataset& labels) {
+  std::int32_t largest = 0;
+  for (const std::int32_t label : labels.read_all<std::int32_t>(kNoClass)) largest = std::max(largest, label);
+  schema_.classes = std::max(schema_.classes, static_cast<std::size_t>(largest) + 1);
+  classes_inferred_ = true;
+}
+
+bool Shard::is_good(const Block& block, std::size_t row, std::size_t classes) const {
+  const auto finite = [&](const auto& numbers, std::size_t width) {
+    return numbers.empty() || all_finite({numbers.data() + row * width, width});
+  };
+  return finite(block.numbers, schema_.features()) && finite(block.targets, schema_.targets) &&
+         (block.labels.empty() || static_cast<std::uint32_t>(block.labels[row]) < classes);
+}
+
+// Row `row` of the block, which is not good.
+void Shard::refuse_row(const Block& block, std::size_t row, std::size_t row_of_file, std::size_t classes) const {
+  const auto bad_of = [&](const auto& numbers, std::size_t width) {  // `width` where there is none
+    const auto begin = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.empty() ? 0 : row * width);
+    const auto end = numbers.empty() ? begin : begin + static_cast<std::ptrdiff_t>(width);
+    const auto bad = std::find_if_not(begin, end, [](float x) { return std::isfinite(x); });
+    return bad == end ? width : static_cast<std::size_t>(bad - begin);
+  };
+  std::string expected = "finite features that float32 can hold", found;
+  if (const std::size_t j = bad_of(block.numbers, schema_.features()); j < schema_.features()) {
+    found = fmt::format("{} in feature {}", feature_text(row_of_file, j), j);
+  } else if (schema_.task == Task::regression) {
+    expected = "finite labels that float32 can hold";
+    found = label_text(row_of_file, bad_of(block.targets, schema_.targets));
+  } else {
+    expected = fmt::format("a label from 0 to {}", classes - 1);
+    found = label_text(row_of_file, 0);
   }
-  return std::nullopt;
+  fail(ExitCode::bad_data, "{}: row {}: expected {}, found {}", path_, row_of_file, expected, found);
 }
 
 bool Shard::all_good(const Block& block, std::size_t classes) const {
@@ -181,9 +206,9 @@ void Shard::check(Block& block, std::span<const std::uint64_t> boundaries, std::
   std::size_t kept = 0, run = 0;
   for (std::size_t row = 0; row < count; ++row) {
     for (; boundaries[run] == first + row; ++run) block.offsets[run] = kept;
-    const auto problem = fault(block, row, classes);
-    if (problem && !skip_bad) fail(ExitCode::bad_data, "{}: row {}: {}", path_, first + row, *problem);
-    if (problem) continue;
+    const bool good = is_good(block, row, classes);
+    if (!good && !skip_bad) refuse_row(block, row, first + row, classes);
+    if (!good) continue;
     if (kept != row) move_row(block, row, kept);
     ++kept;
   }
@@ -217,9 +242,11 @@ Block Shard::read(std::size_t first, std::size_t count, std::size_t classes, boo
 }
 
 Block Shard::read_clients(std::size_t first, std::size_t count, std::size_t classes, bool skip_bad) const {
-  for (std::size_t c = first; c < first + count; ++c)
+  for (std::size_t c = first; c < first + count && !skip_bad; ++c)
     if (offsets_[c] == offsets_[c + 1])
-      fail(ExitCode::bad_data, "{}: client '{}': expected at least one example, found none", path_, client_name(c));
+      fail(ExitCode::bad_data,
+           "{}: client '{}': expected at least one example, found none; --data.skip-bad on leaves such clients out",
+           path_, client_name(c));
   return read(std::span(offsets_).subspan(first, count + 1), classes, skip_bad);
 }
 

@@ -17,7 +17,16 @@ class NativeShard : public Shard {
 
  private:
   bool plain() const override;
+  std::string feature_text(std::size_t row, std::size_t feature) const override {
+    return features_.number_text(row, feature);
+  }
+  std::string label_text(std::size_t row, std::size_t target) const override {
+    return labels_.number_text(row, target);
+  }
   void read_header();
+  void read_features();
+  void read_labels(std::size_t rows);
+  std::vector<std::string> names(const std::string& dataset, std::size_t count) const;
   void read_offsets(std::size_t rows);
   void read_rows(std::size_t first, std::size_t count, bool again, Block& block) const override;
 

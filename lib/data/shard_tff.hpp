@@ -13,6 +13,9 @@ class TffShard : public Shard {
   std::string client_name(std::size_t client) const override { return names_[client]; }
 
  private:
+  std::size_t client_of(std::size_t row) const;
+  std::string feature_text(std::size_t row, std::size_t feature) const override;
+  std::string label_text(std::size_t row, std::size_t target) const override;
   void read_rows(std::size_t first, std::size_t count, bool again, Block& block) const override;
 
   hdf5::File file_;

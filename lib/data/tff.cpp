@@ -26,11 +26,17 @@ std::vector<std::size_t> example_shape(const hdf5::Dataset& features) {
   return shape;
 }
 
-FeatureType stored_type(const hdf5::Dataset& features) {
-  using enum hdf5::ElementClass;
-  if (features.element_class() != integer && features.element_class() != real)
-    features.refuse("numbers", "another type");
+bool is_number(const hdf5::Dataset& dataset) {
+  return dataset.element_class() == hdf5::ElementClass::integer || dataset.element_class() == hdf5::ElementClass::real;
+}
+
+FeatureType type_of(const hdf5::Dataset& features) {
+  if (!is_number(features)) features.refuse("numbers", features.type_name());
   return features.is_uint8() ? FeatureType::uint8 : FeatureType::float32;
+}
+
+std::string text_of(std::string_view type, const std::vector<std::size_t>& shape) {
+  return fmt::format("{} [{}]", type, fmt::join(shape, " × "));
 }
 
 }  // namespace
@@ -48,9 +54,9 @@ TffLayout tff_layout(const hdf5::File& file) {
   for (const FeatureNames& names : kKnown) {
     if (!file.has(path_of(client, names.features)) || !file.has(path_of(client, names.labels))) continue;
     const hdf5::Dataset features = file.dataset(path_of(client, names.features));
-    TffLayout layout{names.features, names.labels, {}};
+    TffLayout layout{names.features, names.labels, features.type_name(), {}};
     layout.schema.feature_shape = example_shape(features);
-    layout.schema.type = stored_type(features);
+    layout.schema.type = type_of(features);
     if (layout.schema.features() == 0) features.refuse("at least one feature", "none");
     if (layout.schema.type == FeatureType::uint8) layout.schema.scale = 1.0F / 255.0F;
     return layout;
@@ -62,13 +68,14 @@ TffLayout tff_layout(const hdf5::File& file) {
 
 TffClient tff_client(const hdf5::File& file, const TffLayout& layout, std::string_view client) {
   TffClient c{file.dataset(path_of(client, layout.features)), file.dataset(path_of(client, layout.labels))};
-  if (example_shape(c.features) != layout.schema.feature_shape || stored_type(c.features) != layout.schema.type)
-    c.features.refuse(fmt::format("rows of shape {} as in the first client", layout.schema.feature_shape),
-                      fmt::format("shape {}", c.features.shape()));
-  if (c.labels.element_class() != hdf5::ElementClass::integer || c.labels.shape().empty() || c.labels.row_size() != 1 ||
+  const std::vector<std::size_t> shape = example_shape(c.features);
+  if (shape != layout.schema.feature_shape || type_of(c.features) != layout.schema.type)
+    c.features.refuse(text_of(layout.type_name, layout.schema.feature_shape) + " for an example as in the first client",
+                      text_of(c.features.type_name(), shape));
+  if (!is_number(c.labels) || c.labels.shape().empty() || c.labels.row_size() != 1 ||
       c.labels.rows() != c.features.rows())
     c.labels.refuse(fmt::format("{} whole numbers, one per example", c.features.rows()),
-                    fmt::format("another type or shape {}", c.labels.shape()));
+                    text_of(c.labels.type_name(), c.labels.shape()));
   return c;
 }
 

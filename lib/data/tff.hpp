@@ -1,6 +1,6 @@
 // The HDF5 files of TensorFlow Federated: /examples/<client>/<feature>, the first dimension being the
 // example. Known are EMNIST (`pixels`, float32, background 1.0), CIFAR-100 (`image`, uint8), both with an
-// integer `label` of shape [n] or [n, 1], and the names `x` and `y`.
+// integer `label` of shape [n] or [n, 1], and the names `x` and `y`. Whole numbers stored as floats are labels too.
 #pragma once
 
 #include <string>
@@ -13,9 +13,10 @@
 namespace fedmpi::data {
 
 struct TffLayout {
-  std::string features;  // name of the features' dataset in each client's group
-  std::string labels;    // name of the labels' dataset
-  Schema schema;         // classification; classes = 0, since the file does not say
+  std::string features;   // name of the features' dataset in each client's group
+  std::string labels;     // name of the labels' dataset
+  std::string type_name;  // of the features, as they are stored
+  Schema schema;          // classification; classes = 0, since the file does not say
 };
 
 // The datasets of one client, checked against the layout and each other; rows are examples.

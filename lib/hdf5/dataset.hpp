@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "hdf5/handle.hpp"
@@ -24,14 +26,21 @@ class Dataset {
   std::size_t size() const;      // elements in all
   ElementClass element_class() const { return class_; }
   std::size_t element_bytes() const { return bytes_; }
-  bool is_uint8() const;  // unsigned bytes, and not signed ones
+  const std::string& type_name() const { return type_name_; }  // "uint8", "float64 big-endian"
+  bool is_uint8() const { return type_name_ == "uint8"; }
   hid_t id() const { return handle_.get(); }
 
-  // Reads `count` rows from row `first`, converted to T; `out` has count × row_size() elements.
+  // Reads `count` rows from row `first`, converted to T; `out` has count × row_size() elements. A stored number that a
+  // whole T cannot hold is an error that says which, or is read as `instead`; a float takes the nearest, or Inf.
   template <class T>
-  void read(std::size_t first, std::size_t count, std::span<T> out) const {
+  void read(std::size_t first, std::size_t count, std::span<T> out,
+            std::type_identity_t<std::optional<T>> instead = {}) const {
+    if constexpr (std::is_integral_v<T>)
+      if (!holds_all<T>()) return read_whole(first, count, out, instead);
     read_rows(native_type<T>(), first, count, out.data(), out.size());
   }
+  // The number stored there, as text: of any type that is read, and converted to none.
+  std::string number_text(std::size_t row, std::size_t column = 0) const;
   // Whether read<T>() goes past the library (raw_chunks.hpp), which then has been asked all that it will be asked.
   template <class T>
   bool plain() const {
@@ -40,20 +49,21 @@ class Dataset {
   // The same for rows that were read before and of which the caller has a checksum: where the dataset is plain
   // (raw_chunks.hpp) only these rows are read, not the chunks around them, and damage goes unnoticed.
   template <class T>
-  void read_again(std::size_t first, std::size_t count, std::span<T> out) const {
+  void read_again(std::size_t first, std::size_t count, std::span<T> out,
+                  std::type_identity_t<std::optional<T>> instead = {}) const {
     if (raw_ && raw_->element_type() == native_type<T>() && in_range(first, count, out.size()) &&
         raw_->read_unchecked(first, count, std::as_writable_bytes(out).data()))
       return;
-    read(first, count, out);
+    read(first, count, out, instead);
   }
   // Rows that read_again() will be asked for soon.
   void will_need(std::size_t first, std::size_t count) const {
     if (raw_) raw_->will_need(first, count);
   }
   template <class T>
-  std::vector<T> read_all() const {
+  std::vector<T> read_all(std::type_identity_t<std::optional<T>> instead = {}) const {
     std::vector<T> values(size());
-    read(0, rows(), std::span<T>(values));
+    read(0, rows(), std::span<T>(values), instead);
     return values;
   }
   std::vector<std::string> read_strings(std::size_t first,
@@ -75,17 +85,27 @@ class Dataset {
  private:
   friend class File;
   Dataset() = default;
-  Dataset(const std::string& file, std::string path, Handle handle);
+  Dataset(const std::string& file, std::string path, Handle handle, int descriptor);
+  // Whether a T can be any number of the stored type.
+  template <class T>
+  bool holds_all() const {
+    return class_ == ElementClass::integer &&
+           (signed_ == std::is_signed_v<T> ? bytes_ <= sizeof(T) : !signed_ && bytes_ < sizeof(T));
+  }
+  template <class T>
+  void read_whole(std::size_t first, std::size_t count, std::span<T> out, std::optional<T> instead) const;
   void read_rows(hid_t memory_type, std::size_t first, std::size_t count, void* out, std::size_t elements) const;
+  void check_storage(hid_t creation) const;
   bool in_range(std::size_t first, std::size_t count, std::size_t elements) const;
-  void read_note();
+  void read_note(hid_t creation);
   void refuse_lost_chunks(std::size_t first, std::size_t count, const void* rows, std::size_t row_bytes) const;
 
-  std::string file_, path_;
+  std::string file_, path_, type_name_;
   Handle handle_;
   std::vector<std::size_t> shape_;
   ElementClass class_ = ElementClass::other;
   std::size_t bytes_ = 0;
+  bool signed_ = false;
   std::unique_ptr<RawChunks> raw_;  // where the dataset is plain
   std::size_t chunk_rows_ = 0;     // of a dataset that is being written, or was sealed without a chunk of zeros; else 0
   std::vector<bool> has_nonzero_;  // by chunk, of a dataset that is being written

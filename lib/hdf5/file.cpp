@@ -18,11 +18,12 @@ namespace fedmpi::hdf5 {
 namespace {
 
 // The library prints its error stack by default; our own sentence says it better.
-void silence() {
+void prepare_library() {
   [[maybe_unused]] static const bool once = [] {
     H5dont_atexit();  // what we opened we close; after a full disk the library's own clean-up at exit crashes
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     H5PLset_loading_state(0);  // no filter from a plugin, ever
+    native_type<float>();
     return true;
   }();
 }
@@ -48,7 +49,8 @@ bool library_locks() {
 }  // namespace
 
 File File::open(const std::string& path) {
-  silence();
+  const Exclusive alone;
+  prepare_library();
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) refuse_to_open(path);
   if (!S_ISREG(info.st_mode)) fail(ExitCode::bad_data, "{}: expected a regular file, found another kind", path);
@@ -64,11 +66,14 @@ File File::open(const std::string& path) {
          path, std::strerror(no_lock));
   if (handle.get() < 0)
     fail(ExitCode::bad_data, "{}: expected a whole HDF5 file, found one that is truncated, damaged or not HDF5", path);
-  return {path, std::move(handle)};
+  File file(path, std::move(handle));
+  file.descriptor_ = descriptor_of(file.id());
+  return file;
 }
 
 File File::create(const std::string& path) {
-  silence();
+  const Exclusive alone;
+  prepare_library();
   const Handle access = property_list(H5P_FILE_ACCESS);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
   Handle handle(H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get()), H5Fclose);
@@ -77,6 +82,7 @@ File File::create(const std::string& path) {
 }
 
 void File::close() {
+  const Exclusive alone;
   if (H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL) >= 0 && handle_.reset() >= 0) return;
   const int error = errno;
   discard_the_rest(handle_.get());
@@ -88,6 +94,7 @@ void File::refuse(const std::string& object, const std::string& expected, const 
 }
 
 bool File::has(const std::string& path) const {
+  const Exclusive alone;
   // Walks down component by component, because each may be a link that leads out of the file.
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string part = path.substr(0, end);
@@ -103,14 +110,16 @@ bool File::has(const std::string& path) const {
 }
 
 Dataset File::dataset(const std::string& path) const {
+  const Exclusive alone;
   if (!has(path)) refuse(path, "a dataset", "none");
   Handle handle(H5Oopen(id(), path.c_str(), H5P_DEFAULT), H5Oclose);
   if (handle.get() < 0) refuse(path, "a readable dataset", "a damaged object");
   if (H5Iget_type(handle.get()) != H5I_DATASET) refuse(path, "a dataset", "an object of another kind");
-  return {path_, path, std::move(handle)};
+  return {path_, path, std::move(handle), descriptor_};
 }
 
 std::vector<std::string> File::children(const std::string& group) const {
+  const Exclusive alone;
   if (!has(group)) refuse(group, "a group", "none");
   std::vector<std::string> names;
   const auto visit = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
@@ -123,6 +132,7 @@ std::vector<std::string> File::children(const std::string& group) const {
 }
 
 void File::create_group(const std::string& path) {
+  const Exclusive alone;
   if (has(path)) return;
   const Handle links = property_list(H5P_LINK_CREATE);
   H5Pset_create_intermediate_group(links.get(), 1);
@@ -133,6 +143,7 @@ void File::create_group(const std::string& path) {
 }
 
 Dataset File::create_dataset(const std::string& path, const std::vector<std::size_t>& shape, hid_t file_type) {
+  const Exclusive alone;
   constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
   const Handle links = property_list(H5P_LINK_CREATE);
   H5Pset_create_intermediate_group(links.get(), 1);
@@ -165,6 +176,7 @@ Dataset File::create_dataset(const std::string& path, const std::vector<std::siz
 }
 
 void File::write_strings(const std::string& path, std::span<const std::string> values) {
+  const Exclusive alone;
   std::size_t width = 1;
   for (const auto& v : values) width = std::max(width, v.size());
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
@@ -179,6 +191,7 @@ void File::write_strings(const std::string& path, std::span<const std::string> v
 }
 
 bool File::has_attribute(const std::string& name, const std::string& object) const {
+  const Exclusive alone;
   return has(object) && H5Aexists_by_name(id(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
@@ -190,6 +203,7 @@ Handle File::attribute(const std::string& name, const std::string& object) const
 }
 
 std::string File::text(const std::string& name, const std::string& object) const {
+  const Exclusive alone;
   const Handle a = attribute(name, object);
   const Handle type(H5Aget_type(a.get()), H5Tclose);
   const Handle space(H5Aget_space(a.get()), H5Sclose);
@@ -210,6 +224,7 @@ std::string File::text(const std::string& name, const std::string& object) const
 }
 
 double File::number(const std::string& name, const std::string& object) const {
+  const Exclusive alone;
   const Handle a = attribute(name, object);
   const Handle space(H5Aget_space(a.get()), H5Sclose);
   double value = 0.0;
@@ -219,14 +234,19 @@ double File::number(const std::string& name, const std::string& object) const {
 }
 
 std::vector<std::uint64_t> File::integers(const std::string& name, const std::string& object) const {
+  const Exclusive alone;
   const Handle a = attribute(name, object);
   const Handle space(H5Aget_space(a.get()), H5Sclose);
   const Handle type(H5Aget_type(a.get()), H5Tclose);
   const hssize_t n = H5Sget_simple_extent_npoints(space.get());
   std::vector<std::uint64_t> values(static_cast<std::size_t>(std::clamp<hssize_t>(n, 0, 64)));
-  if (n < 1 || n > 64 || H5Tget_class(type.get()) != H5T_INTEGER ||
-      H5Aread(a.get(), H5T_NATIVE_UINT64, values.data()) < 0)
+  const bool is_signed = H5Tget_sign(type.get()) != H5T_SGN_NONE;  // a negative number is then still one
+  if (n < 1 || n > 64 || H5Tget_class(type.get()) != H5T_INTEGER || H5Tget_size(type.get()) > sizeof values[0] ||
+      H5Aread(a.get(), is_signed ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT64, values.data()) < 0)
     refuse(object, fmt::format("attribute '{}' to be whole numbers", name), "another type");
+  for (const std::uint64_t value : values)
+    if (const auto number = static_cast<std::int64_t>(value); is_signed && number < 0)
+      refuse(object, fmt::format("attribute '{}' to be whole numbers of 0 or more", name), std::to_string(number));
   return values;
 }
 
@@ -234,6 +254,7 @@ namespace {
 
 void write_attribute(const File& file, const std::string& object, const std::string& name, hid_t type,
                      const std::vector<std::size_t>& shape, const void* value) {
+  const Exclusive alone;
   const std::vector<hsize_t> dims = extents(shape);
   const Handle space(
       shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
@@ -249,6 +270,7 @@ void write_attribute(const File& file, const std::string& object, const std::str
 }  // namespace
 
 void File::set_text(const std::string& name, const std::string& value, const std::string& object) {
+  const Exclusive alone;
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_size(type.get(), std::max<std::size_t>(1, value.size()));
   H5Tset_strpad(type.get(), H5T_STR_NULLPAD);

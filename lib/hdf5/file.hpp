@@ -33,7 +33,7 @@ class File {
   Dataset dataset(const std::string& path) const;
   std::vector<std::string> children(const std::string& group) const;  // names in alphabetical order
 
-  // Attributes of the root group, or of another object.
+  // Attributes of the root group, or of another object. Whole numbers are 0 or more.
   bool has_attribute(const std::string& name, const std::string& object = "/") const;
   std::string text(const std::string& name, const std::string& object = "/") const;
   double number(const std::string& name, const std::string& object = "/") const;
@@ -62,6 +62,7 @@ class File {
 
   std::string path_;
   Handle handle_;
+  int descriptor_ = -1;  // to read past the library: raw_chunks.hpp
 };
 
 }  // namespace fedmpi::hdf5

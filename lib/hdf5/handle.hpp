@@ -4,9 +4,24 @@
 #include <hdf5.h>
 
 #include <cstdint>
+#include <mutex>
 #include <utility>
 
 namespace fedmpi::hdf5 {
+
+// Keeps other threads out of the library for as long as it lives: HDF5 is not made for two at once, and a prefetcher
+// reads while its participant writes. Every function of hdf5/ that calls the library has one, and so has whoever calls
+// it elsewhere. It is one recursive mutex for all files, since such functions call one another; rows that are read past
+// the library (raw_chunks.hpp) do not take it.
+class Exclusive {
+ public:
+  Exclusive();
+  // In a process that was just forked, by a thread that had one: it is not the thread that locked the mutex.
+  static void renew_in_child();
+
+ private:
+  std::scoped_lock<std::recursive_mutex> lock_;
+};
 
 // Owns one HDF5 identifier.
 class Handle {

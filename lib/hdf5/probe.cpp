@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,14 +10,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <optional>
 #include <string_view>
 
 #include "base/error.hpp"
+#include "hdf5/handle.hpp"
 
 namespace fedmpi::hdf5 {
 
@@ -32,9 +34,10 @@ struct Request {
 };
 
 struct Reply {
-  int status;     // of the process that tried, as waitpid() reports it
+  int status;     // of the worker, as waitpid() reports it: 0 while it lives
   ExitCode code;  // done, or of the Error that the trial threw
   char message[2 * PATH_MAX];
+  bool good() const { return status == 0 && code == ExitCode::done; }
 };
 
 void die_with(pid_t parent) {
@@ -42,15 +45,36 @@ void die_with(pid_t parent) {
   if (getppid() != parent) _exit(0);  // gone already
 }
 
-// In a process of its own: what becomes of it is the answer.
-[[noreturn]] void attempt(const Request& request, Reply& reply) {
+// True when all of it came; false when the other end is gone.
+template <class T>
+bool receive(int socket, T& message) {
+  ssize_t got = -1;
+  do {
+    got = recv(socket, &message, sizeof message, 0);
+  } while (got < 0 && errno == EINTR);
+  return got == sizeof message;
+}
+
+template <class T>
+bool send_all(int socket, const T& message) {
+  return socket >= 0 && send(socket, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
+}
+
+// From now on so many seconds of computing, then SIGXCPU.
+void limit_computing(rlim_t seconds) {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  rlimit limit{};
+  getrlimit(RLIMIT_CPU, &limit);
+  limit.rlim_cur = std::min(limit.rlim_max, static_cast<rlim_t>(used.tv_sec) + 1 + seconds);
+  setrlimit(RLIMIT_CPU, &limit);
+}
+
+// In the worker: what becomes of it is the answer, if it gives none.
+void attempt(const Request& request, Reply& reply) {
   struct stat info {};
   stat(request.path, &info);
-  const rlim_t seconds = 2 + static_cast<rlim_t>(info.st_size) / 20'000'000 + request.bytes / 100'000'000;
-  const rlimit limit = {seconds, seconds + 1};  // the first by SIGXCPU
-  setrlimit(RLIMIT_CPU, &limit);
-  // What the library forgets to set, or uses after it has freed it, is to hurt here and not by chance in the job.
-  mallopt(M_PERTURB, 0xA5);
+  limit_computing(2 + static_cast<rlim_t>(info.st_size) / 20'000'000 + request.bytes / 100'000'000);
   try {
     request.trial(request.path, request.first, request.count);
   } catch (const Error& error) {
@@ -58,12 +82,64 @@ void die_with(pid_t parent) {
     reply.message[std::string_view(error.what()).copy(reply.message, sizeof reply.message - 1)] = '\0';
   } catch (...) {  // no word about the file: the process that asks meets it too
   }
+}
+
+[[noreturn]] void work(int socket) {
+  // What the library forgets to set, or uses after it has freed it, is to hurt here and not by chance in the job.
+  mallopt(M_PERTURB, 0xA5);
+  for (Request request; receive(socket, request);) {
+    Reply reply{0, ExitCode::done, {}};
+    attempt(request, reply);
+    send_all(socket, reply);
+  }
   _exit(0);
 }
 
-// The process that forks one for each request, until the other end is closed.
+// The process that tries files, from the point of view of the one that forks it.
+class Worker {
+ public:
+  // What it says of the file, or the status that it ended with. It lives on after a good reply only.
+  Reply answer(const Request& request) {
+    if (pid_ < 0) start();
+    Reply reply{-1, ExitCode::done, {}};
+    ++served_;
+    const bool answered = send_all(socket_, request) && receive(socket_, reply);
+    if (answered && reply.good()) return reply;
+    int status = -1;
+    if (answered) kill(pid_, SIGKILL);
+    if (pid_ > 0) waitpid(pid_, &status, 0);
+    if (!answered) reply = {status, ExitCode::done, {}};
+    ::close(socket_);
+    socket_ = pid_ = -1;
+    return reply;
+  }
+  std::size_t served() const { return served_; }
+
+ private:
+  void start() {
+    served_ = 0;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return;
+    const pid_t server = getpid();
+    pid_ = fork();
+    if (pid_ == 0) {
+      die_with(server);
+      close_range(3, static_cast<unsigned>(pair[1]) - 1, 0);
+      work(pair[1]);
+    }
+    ::close(pair[1]);
+    socket_ = pair[0];
+  }
+
+  int socket_ = -1;
+  pid_t pid_ = -1;
+  std::size_t served_ = 0;  // files
+};
+
+// The small process, until the other end is closed.
 [[noreturn]] void serve(int socket, pid_t parent) {
   die_with(parent);
+  Exclusive::renew_in_child();
   prctl(PR_SET_NAME, "fedmpi-probe");
   // Neither its crashes nor its open files are to be seen outside, and a signal to the job is not for it.
   const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -75,20 +151,12 @@ void die_with(pid_t parent) {
   for (const int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGTERM}) signal(fatal, SIG_DFL);
   for (const int job : {SIGUSR1, SIGUSR2}) signal(job, SIG_IGN);
   signal(SIGCHLD, SIG_DFL);
-  // Shared with the process that tries.
-  void* const page = mmap(nullptr, sizeof(Reply), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) _exit(0);
-  Reply& reply = *static_cast<Reply*>(page);
 
-  for (Request request; recv(3, &request, sizeof request, 0) == sizeof request;) {
-    reply = {-1, ExitCode::done, {}};
-    const pid_t server = getpid(), worker = fork();
-    if (worker == 0) {
-      die_with(server);
-      attempt(request, reply);
-    }
-    if (worker > 0) waitpid(worker, &reply.status, 0);
-    send(3, &reply, sizeof reply, MSG_NOSIGNAL);
+  Worker worker;
+  for (Request request; receive(3, request);) {
+    Reply reply = worker.answer(request);
+    if (!reply.good() && worker.served() > 1) reply = worker.answer(request);  // by another one
+    send_all(3, reply);
   }
   _exit(0);
 }
@@ -109,9 +177,7 @@ class Prober {
     }
     for (int attempts = 0; attempts < 2; ++attempts) {
       Reply reply;
-      if (socket_ >= 0 && send(socket_, &request, sizeof request, MSG_NOSIGNAL) == sizeof request && receive(reply) &&
-          reply.status != -1)
-        return reply;
+      if (send_all(socket_, request) && receive(socket_, reply) && reply.status != -1) return reply;
       stop();  // it was killed
       start();
     }
@@ -123,6 +189,7 @@ class Prober {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return;
     owner_ = getpid();
+    const Exclusive alone;  // no other thread is in the library: the child could not use it
     server_ = fork();
     if (server_ == 0) serve(pair[1], owner_);
     ::close(pair[1]);
@@ -137,13 +204,6 @@ class Prober {
       waitpid(server_, nullptr, 0);
     }
     server_ = -1;
-  }
-  bool receive(Reply& reply) const {
-    ssize_t got = -1;
-    do {
-      got = recv(socket_, &reply, sizeof reply, 0);
-    } while (got < 0 && errno == EINTR);
-    return got == sizeof reply;
   }
 
   std::mutex mutex_;

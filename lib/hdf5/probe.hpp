@@ -1,8 +1,10 @@
 // Reading a file in a process of its own before this one trusts it: a file with forged checksums can make the HDF5
 // library crash or run forever, and that must not take the job with it.
 //
-// The process that does it is forked from this one and forks again for each file, so that all forks come from a small
-// process without threads. It ends with this one.
+// A small process without threads is forked from this one and ends with it. It never calls the library itself, but
+// forks a worker that tries one file after another. A worker that crashes or does not come to an end is replaced; and
+// what it has against a file counts only if that is its first one: another worker is asked else, since a file before
+// may have done it harm. So each file is judged by itself, at the price of a fork for those that are refused.
 #pragma once
 
 #include <cstdint>

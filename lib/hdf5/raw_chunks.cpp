@@ -31,21 +31,6 @@ std::uint64_t folded(std::uint64_t x) {
 
 std::uint32_t swapped(std::uint64_t word) { return static_cast<std::uint32_t>(((word & 0xFF) << 8) | (word >> 8)); }
 
-// An ordinary file, open for reading only and through read(2), in which addresses count from its beginning.
-int descriptor_of(hid_t dataset) {
-  const Handle file(H5Iget_file_id(dataset), H5Fclose);
-  const Handle access(H5Fget_access_plist(file.get()), H5Pclose);
-  const Handle creation(H5Fget_create_plist(file.get()), H5Pclose);
-  unsigned intent = H5F_ACC_RDWR;
-  hsize_t user_block = 1;
-  void* descriptor = nullptr;
-  if (H5Fget_intent(file.get(), &intent) < 0 || intent != H5F_ACC_RDONLY || H5Pget_driver(access.get()) != H5FD_SEC2 ||
-      H5Pget_userblock(creation.get(), &user_block) < 0 || user_block != 0 ||
-      H5Fget_vfd_handle(file.get(), H5P_DEFAULT, &descriptor) < 0 || descriptor == nullptr)
-    return -1;
-  return *static_cast<const int*>(descriptor);
-}
-
 hid_t native_type_of(hid_t dataset) {
   const Handle type(H5Dget_type(dataset), H5Tclose);
   for (const hid_t native : {native_type<float>(), native_type<double>(), native_type<std::uint8_t>(),
@@ -124,21 +109,32 @@ std::uint32_t fletcher32(std::span<const std::byte> bytes) {
   return swapped(folded(sum2)) << 16 | swapped(folded(sum1));
 }
 
-std::unique_ptr<RawChunks> RawChunks::of(hid_t dataset) {
-  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
-  if (std::endian::native != std::endian::little || !only_fletcher32(creation.get())) return nullptr;
+int descriptor_of(hid_t file) {
+  const Handle access(H5Fget_access_plist(file), H5Pclose), creation(H5Fget_create_plist(file), H5Pclose);
+  unsigned intent = H5F_ACC_RDWR;
+  hsize_t user_block = 1;
+  void* descriptor = nullptr;
+  if (H5Fget_intent(file, &intent) < 0 || intent != H5F_ACC_RDONLY || H5Pget_driver(access.get()) != H5FD_SEC2 ||
+      H5Pget_userblock(creation.get(), &user_block) < 0 || user_block != 0 ||
+      H5Fget_vfd_handle(file, H5P_DEFAULT, &descriptor) < 0 || descriptor == nullptr)
+    return -1;
+  return *static_cast<const int*>(descriptor);
+}
+
+std::unique_ptr<RawChunks> RawChunks::of(hid_t dataset, hid_t creation, int descriptor) {
+  if (std::endian::native != std::endian::little || descriptor < 0 || !only_fletcher32(creation)) return nullptr;
   const Handle space(H5Dget_space(dataset), H5Sclose);
   std::array<hsize_t, H5S_MAX_RANK> extent{}, chunk{};
   const int rank = H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr);
-  if (rank < 1 || H5Pget_chunk(creation.get(), rank, chunk.data()) != rank || extent[0] == 0 ||
+  if (rank < 1 || H5Pget_chunk(creation, rank, chunk.data()) != rank || extent[0] == 0 ||
       !std::equal(extent.begin() + 1, extent.begin() + rank, chunk.begin() + 1))
     return nullptr;
 
   std::unique_ptr<RawChunks> raw(new RawChunks);
   raw->dataset_ = dataset;
-  raw->file_ = descriptor_of(dataset);
+  raw->file_ = descriptor;
   raw->type_ = native_type_of(dataset);
-  if (raw->file_ < 0 || raw->type_ < 0) return nullptr;
+  if (raw->type_ < 0) return nullptr;
   raw->row_bytes_ = H5Tget_size(raw->type_);
   for (int d = 1; d < rank; ++d) raw->row_bytes_ *= extent[static_cast<std::size_t>(d)];
   raw->chunk_rows_ = chunk[0];
@@ -155,6 +151,7 @@ bool RawChunks::located() {
 
 // Asks the library where the chunks are.
 void RawChunks::locate() {
+  const Exclusive alone;
   struct Found {
     std::uint64_t bytes, end;       // of a stored chunk; of the file
     std::vector<hsize_t> rows;      // first row of each chunk

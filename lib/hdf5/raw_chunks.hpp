@@ -21,13 +21,17 @@ namespace fedmpi::hdf5 {
 // last byte is the high one of a word. H5_checksum_fletcher32() in the library.
 std::uint32_t fletcher32(std::span<const std::byte> bytes);
 
+// Of an ordinary file, open for reading only and through read(2), in which addresses count from its beginning; else -1.
+int descriptor_of(hid_t file);
+
 // The chunks of a plain dataset: whole rows to a chunk, Fletcher32 the only filter, elements as this machine has them,
 // all chunks stored, in an ordinary file that is open for reading only. One thread at a time; only the first read calls
 // the library.
 class RawChunks {
  public:
-  // nullptr for a dataset that is not plain. `dataset` must stay open as long as the result lives.
-  static std::unique_ptr<RawChunks> of(hid_t dataset);
+  // nullptr for a dataset that is not plain. `creation` are the properties that it was created with, and `descriptor`
+  // is of its file, as descriptor_of() says; both it and the dataset must stay open as long as the result lives.
+  static std::unique_ptr<RawChunks> of(hid_t dataset, hid_t creation, int descriptor);
 
   hid_t element_type() const { return type_; }  // one of native_type()
   bool located();                               // false when the library must read after all

@@ -221,12 +221,14 @@ TEST_F(ShardFile, SkipsAndCountsBadRows) {
   EXPECT_EQ(plain(shard(numbers)->read(0, 3, 0, true).targets), (Numbers{0, 1, 4, 5}));
 }
 
-TEST_F(ShardFile, RefusesAClientWithoutExamples) {
+TEST_F(ShardFile, RefusesOrLeavesOutAClientWithoutExamples) {
   Content c;
   c.offsets = {0, 3, 3, 6};
   const auto s = shard(c);
   EXPECT_EQ(s->read_clients(0, 1, 3, false).rows, 3u);
-  expect_error(ExitCode::bad_data, {"'bob'", "at least one example"}, [&] { s->read_clients(0, 3, 3, false); });
+  expect_error(ExitCode::bad_data, {"'bob'", "at least one example", "--data.skip-bad on"},
+               [&] { s->read_clients(0, 3, 3, false); });
+  EXPECT_EQ(plain(s->read_clients(0, 3, 3, true).offsets), c.offsets);
 }
 
 TEST_F(ShardFile, RefusesWhatIsNotAShard) {
@@ -241,12 +243,12 @@ TEST_F(ShardFile, RefusesWhatIsNotAShard) {
   refuses(with([](Content& c) { c.classes = {1}; }), {"classes", "1"});
   refuses(with([](Content& c) { c.classes = {1'000'001}; }), {"classes", "1000001"});
   refuses(with([](Content& c) { c.labels.pop_back(); }), {"/labels", "6 rows"});
-  refuses(with([](Content& c) { c.targets.assign(12, 0.0F); }), {"/labels", "integer"});
+  refuses(with([](Content& c) { c.targets.assign(12, 0.0F); }), {"/labels", "one whole number", "float32 [6 × 2]"});
   refuses(with([](Content& c) { c.task = "regression"; }), {"/labels", "floating-point"});
   refuses(with([](Content& c) { c.shape = {12}; }), {"/features"});
-  refuses(with([](Content& c) { c.offsets = {0, 4, 3, 6}; }), {"/clients/offsets", "from 0 to 6"});
+  refuses(with([](Content& c) { c.offsets = {0, 4, 3, 6}; }), {"/clients/offsets", "from 0 to 6", "3 at position 2"});
   refuses(with([](Content& c) { c.offsets = {1, 3, 4, 6}; }), {"/clients/offsets"});
-  refuses(with([](Content& c) { c.offsets = {0, 3, 4, 7}; }), {"/clients/offsets"});
+  refuses(with([](Content& c) { c.offsets = {0, 3, 4, 7}; }), {"/clients/offsets", "found 7"});
   refuses(with([](Content& c) { c.offsets = {6}; }), {"/clients/offsets", "at least two"});
   refuses(with([](Content& c) { c.bytes = true, c.scale = HUGE_VAL; }), {"/features", "scale"});
   refuses(with([](Content& c) { c.bytes = true, c.scale = 1e38; }), {"/features", "scale"});

@@ -106,9 +106,15 @@ TEST(Tff, RefusesWhatDoesNotFit) {
     put<float>(f, "/examples/b/x", {1, 4}, std::vector<float>(4));
     put<std::int32_t>(f, "/examples/b/y", {1}, {0});
   });
-  refuses("whole numbers", [](hdf5::File& f) {
-    put<float>(f, "/examples/a/x", {1, 3}, std::vector<float>(3));
-    put<float>(f, "/examples/a/y", {1}, {0});
+  refuses("float32 [1 × 3] for an example as in the first client, found uint8 [1 × 3]", [](hdf5::File& f) {
+    put<float>(f, "/examples/a/x", {1, 1, 3}, std::vector<float>(3));
+    put<std::int32_t>(f, "/examples/a/y", {1}, {0});
+    put<std::uint8_t>(f, "/examples/b/x", {1, 1, 3}, std::vector<std::uint8_t>(3));
+    put<std::int32_t>(f, "/examples/b/y", {1}, {0});
+  });
+  refuses("found 0.5 in row 1", [](hdf5::File& f) {
+    put<float>(f, "/examples/a/x", {2, 3}, std::vector<float>(6));
+    put<float>(f, "/examples/a/y", {2}, {1, 0.5F});
   });
 }
 

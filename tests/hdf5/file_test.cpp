@@ -74,6 +74,23 @@ TEST_F(Hdf5File, ConvertsToTheTypeAskedFor) {
   EXPECT_EQ(file.dataset("x").read_all<float>(), (std::vector<float>{0, 127, 255}));
 }
 
+TEST_F(Hdf5File, MakesNoWholeNumbersOfOthers) {
+  const std::vector<std::int64_t> whole = {1, 2, -5, 7};
+  const std::vector<double> fractions = {1, 2, 3, 0.25};
+  File file = File::open(written([&](File& f) {
+    f.create_dataset<std::int64_t>("whole", {4}).write<std::int64_t>(0, 4, whole);
+    f.create_dataset<double>("fractions", {4}).write<double>(0, 4, fractions);
+  }));
+  const Dataset d = file.dataset("whole"), e = file.dataset("fractions");
+  expect_error(ExitCode::bad_data, {path_, "whole", "from 0 to 18446744073709551615", "found -5 in row 2"},
+               [&] { d.read_all<std::uint64_t>(); });
+  EXPECT_EQ(d.read_all<std::uint8_t>(9), (std::vector<std::uint8_t>{1, 2, 9, 7}));
+  expect_error(ExitCode::bad_data, {"fractions", "from -2147483648 to 2147483647", "found 0.25 in row 3"},
+               [&] { e.read_all<std::int32_t>(); });
+  EXPECT_EQ(e.number_text(3), "0.25");
+  EXPECT_EQ(d.type_name(), "int64");
+}
+
 TEST_F(Hdf5File, KeepsDatasetsOfManyChunks) {
   const std::vector<float> values = ramp(std::size_t{3} << 20);  // 12 MiB
   File file = File::open(written([&](File& f) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -66,6 +67,42 @@ TEST(Probe, FindsWhatCrashesOrDoesNotEnd) {
     for (volatile bool more = true; more;) continue;
   };
   expect_error(ExitCode::bad_data, {"a.h5: ", "does not come to an end"}, [&] { probe("a.h5", run_on); });
+}
+
+// A worker tries many files, and each is judged by itself.
+TEST(Probe, TriesManyFilesInOneProcess) {
+  const auto good = [](const std::string& path, std::uint64_t, std::uint64_t) {
+    test::write_file(path, std::to_string(getpid()));
+  };
+  const auto crash = [](const std::string&, std::uint64_t, std::uint64_t) { raise(SIGSEGV); };
+  const TemporaryDirectory directory;
+  const auto worker = [&] {
+    probe(directory / "pid", good);
+    return test::read_file(directory / "pid");
+  };
+  const std::string first = worker();
+  EXPECT_EQ(worker(), first);
+  EXPECT_NE(first, std::to_string(getpid()));
+  expect_error(ExitCode::bad_data, {"crashes"}, [&] { probe("a.h5", crash); });
+  const std::string next = worker();
+  EXPECT_NE(next, first);
+  EXPECT_EQ(worker(), next);
+}
+
+// What a file before has done to the worker is not held against the next one.
+TEST(Probe, AsksAnotherWorkerBeforeItRefuses) {
+  static bool harmed = false;  // in the worker
+  const auto harm = [](const std::string&, std::uint64_t, std::uint64_t) { harmed = true; };
+  const auto suffer = [](const std::string&, std::uint64_t, std::uint64_t) {
+    if (harmed) raise(SIGSEGV);
+  };
+  const auto complain = [](const std::string& path, std::uint64_t, std::uint64_t) {
+    if (harmed) fail(ExitCode::bad_data, "{}: bad", path);
+  };
+  probe("harm.h5", harm);
+  EXPECT_NO_THROW(probe("a.h5", suffer));
+  probe("harm.h5", harm);
+  EXPECT_NO_THROW(probe("a.h5", complain));
 }
 
 TEST(Probe, SaysNothingOfTheFileIfItIsKilled) {
@@ -209,7 +246,7 @@ TEST_F(HostileFile, MayNotCallForAFilter) {
         },
         values.data());
   });
-  expect_refused("x", {"filter 300"});
+  expect_refused("x", {"filter 300, 'pass'"});
   H5Zunregister(kFilter);
 }
 

@@ -40,11 +40,15 @@ class RawRows : public testing::Test {
   }
   static void only_fletcher32(hid_t plist) { H5Pset_fletcher32(plist); }
 
+  static std::unique_ptr<RawChunks> chunks_of(const File& file, const Dataset& x) {
+    const Handle creation(H5Dget_create_plist(x.id()), H5Pclose);
+    return RawChunks::of(x.id(), creation.get(), descriptor_of(file.id()));
+  }
   // Whether the rows come past the library.
   bool raw(std::size_t first, std::size_t count) {
     const File file = File::open(path_);
     const Dataset x = file.dataset("x");
-    const auto chunks = RawChunks::of(x.id());
+    const auto chunks = chunks_of(file, x);
     std::vector<std::int32_t> values(count * 3);
     return chunks && chunks->read(first, count, std::as_writable_bytes(std::span(values)).data());
   }
@@ -197,7 +201,7 @@ TEST_F(RawRows, AreLeftToTheLibraryInAFileThatIsBeingWritten) {
   const std::vector<std::int32_t> values = {0, 1, 2, 3, 4, 5};
   x.write(0, 2, std::span(values));
   ASSERT_GE(H5Fflush(file.id(), H5F_SCOPE_LOCAL), 0);
-  EXPECT_EQ(RawChunks::of(x.id()), nullptr);
+  EXPECT_EQ(chunks_of(file, x), nullptr);
   EXPECT_EQ(file.dataset("x").read_all<std::int32_t>(), values);
 }
 
