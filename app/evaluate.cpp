@@ -88,10 +88,10 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   mpi::collectively(comm, [&] { check_fit(saved.schema, roster.schema, a); });
 
   ThreadPool pool(a.threads);
-  mpi::Cluster cluster(comm, true);
+  const auto cluster = mpi::make_cluster(comm, true);
   federation::Evaluator evaluator(*model, roster, pool, true);
   evaluator.measure({saved.parameters, frozen});
-  const std::optional<federation::ClientScore> measured = evaluator.merged(comm, cluster).clients;
+  const std::optional<federation::ClientScore> measured = evaluator.merged(comm, *cluster).clients;
   if (!comm.is_root()) return 0;
   const federation::ClientScore& score = *measured;
   const std::string metric = checkpoint::metric_name(saved.schema.task);

@@ -44,10 +44,8 @@ ordered_json describe_shard(const std::string& path) {
       {"examples_max", sizes.back()},
       {"first", shard->client_name(0)},
       {"last", shard->client_name(sizes.size() - 1)}};
-  j["features"] = {{"shape", s.feature_shape},
-                   {"type", shard->stored_type()},
-                   {"scale", s.scale},
-                   {"offset", s.offset}};
+  j["features"] = {
+      {"shape", s.feature_shape}, {"type", shard->stored_type()}, {"scale", s.scale}, {"offset", s.offset}};
   if (classes) {
     std::vector<std::uint64_t> counts(s.classes, 0);
     for (const std::int32_t label : block.labels) ++counts[static_cast<std::size_t>(label)];

@@ -93,7 +93,8 @@ double peak_since() {
 
 // A participant with so many clients, as `fedmpi train` would hold it, and what it cost.
 struct Participant {
-  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory) : cluster(comm, true) {
+  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory)
+      : cluster(mpi::make_cluster(comm, true)) {
     const std::string path = directory + "/shard-" + std::to_string(clients) + ".h5";
     if (!std::filesystem::exists(path)) write_shard(path, clients);
     config.data.shards = path;
@@ -107,7 +108,7 @@ struct Participant {
     roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
     algorithm = client::make(*model, config.client);
-    round = std::make_unique<federation::Round>(comm, cluster, config, roster, *model, {}, *algorithm, states, pool);
+    round = std::make_unique<federation::Round>(comm, *cluster, config, roster, *model, {}, *algorithm, states, pool);
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);
@@ -119,7 +120,7 @@ struct Participant {
   federation::Roster roster;
   std::unique_ptr<model::Model> model;
   ThreadPool pool{1};
-  mpi::Cluster cluster;
+  std::unique_ptr<mpi::Cluster> cluster;
   std::unique_ptr<client::Algorithm> algorithm;
   client::States states{Layout()};
   std::unique_ptr<federation::Round> round;
@@ -152,7 +153,7 @@ void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::s
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-clients-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return 74;
   Participants participants;  // they use the session's communicator

@@ -97,10 +97,10 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
 void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& work, std::int64_t batch) {
   Setting s(comm, work, batch);
   ThreadPool pool(1);
-  mpi::Cluster cluster(comm, true);
+  const auto cluster = mpi::make_cluster(comm, true);
   const auto algorithm = client::make(*s.model, s.config.client);
   client::States states(algorithm->kept());
-  federation::Round round(comm, cluster, s.config, s.roster, *s.model, {}, *algorithm, states, pool);
+  federation::Round round(comm, *cluster, s.config, s.roster, *s.model, {}, *algorithm, states, pool);
   std::uint64_t number = 0;
   secure::Scale scale = secure::first_scale(round.message());
   for (auto _ : state) {
@@ -115,7 +115,7 @@ void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& w
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   struct Row {
     const char* name;
     void (*run)(benchmark::State&, mpi::Communicator&, const Work&, std::int64_t);

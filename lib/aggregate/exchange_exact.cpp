@@ -2,8 +2,6 @@
 // is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum.
 #include <algorithm>
 #include <array>
-#include <utility>
-#include <vector>
 
 #include "aggregate/exchange.hpp"
 #include "aggregate/node_sums.hpp"

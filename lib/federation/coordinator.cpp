@@ -33,6 +33,7 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
       scale_(secure::first_scale(message)),
       started_(started),
       clock_(seconds_allowed(config.stop, std::time(nullptr) - static_cast<std::int64_t>(elapsed()))) {
+  if (const std::string text = directory_.lock_note(); !text.empty()) note(text);
   facts_.seed = config.federation.seed;
   facts_.revision = checkpoint::revision();
   facts_.config = config.ini();
@@ -180,7 +181,7 @@ void Coordinator::rescue() {
     note(fmt::format("round {} is saved in {}; --run.resume auto continues from there", facts_.round, config_.run.dir));
 }
 
-void Coordinator::step(const Round& round, const client::Message& mean, std::size_t bytes_up, std::size_t bytes_down) {
+void Coordinator::step(const Round& round, const client::Message& mean, const mpi::Traffic& traffic) {
   const Tally& tally = round.tally();
   const double labels = tally.labels.value();
   next_.train_loss = labels > 0 ? tally.loss.value() / labels : checkpoint::kUnknown;
@@ -189,8 +190,8 @@ void Coordinator::step(const Round& round, const client::Message& mean, std::siz
   next_.dropped = tally.bad;
   next_.clipped = tally.clipped;
   next_.lost = round.lost();
-  next_.bytes_up = bytes_up;
-  next_.bytes_down = bytes_down;
+  next_.bytes_up = traffic.up;
+  next_.bytes_down = traffic.down;
   scale_ = round.next_scale();
   ++facts_.round;
   next_.update_norm = norm(mean.update);

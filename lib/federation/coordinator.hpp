@@ -76,7 +76,7 @@ class Coordinator {
   // any other. One is noted, and the model saved after a later round; when the run ends, or has gone on for as long as
   // it usually does without a checkpoint, it is thrown.
   void save(const client::StatesSum& states, const std::optional<Error>& stored);
-  void step(const Round& round, const client::Message& mean, std::size_t bytes_up, std::size_t bytes_down);
+  void step(const Round& round, const client::Message& mean, const mpi::Traffic& traffic);
   // Saves the model at hand although the round under way has failed, or notes that it cannot be saved. An evaluation
   // that was due is made after resuming.
   void rescue();

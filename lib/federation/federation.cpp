@@ -45,7 +45,9 @@ class Federation {
       : comm_(comm),
         config_(config),
         run_(prepare(comm, config)),
-        cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
+        owned_cluster_(
+            mpi::make_cluster(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive})),
+        cluster_(*owned_cluster_),
         states_(run_.algorithm->kept()),
         pool_(run_.roster.seats.trains() ? static_cast<std::size_t>(config.federation.threads) : 1),
         global_(checked(cluster_), cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
@@ -221,9 +223,7 @@ class Federation {
     if (!coordinator_) return;
     const std::size_t senders = static_cast<std::size_t>(comm_.size() - 1) - cluster_.lost();
     if (cluster_.lost() > 0 && senders == 0) fail(ExitCode::stopped, "no participant is left");
-    const Tally& tally = round_.tally();
-    coordinator_->step(round_, mean, senders == 0 ? 0 : round_.exchange().bytes_up(senders, tally.clients),
-                       senders * global().size_bytes());
+    coordinator_->step(round_, mean, cluster_.take_traffic());
   }
 
   Outcome outcome() {
@@ -247,7 +247,8 @@ class Federation {
   mpi::Communicator& comm_;
   const Config& config_;
   Prepared run_;
-  mpi::Cluster cluster_;
+  std::unique_ptr<mpi::Cluster> owned_cluster_;
+  mpi::Cluster& cluster_;
   client::States states_;  // of the clients here
   ThreadPool pool_;
   mpi::Shared<float> global_;  // of each node's leader

@@ -35,7 +35,6 @@ double training_time(const Config& config, const Prepared& run) {
 }  // namespace
 
 Prepared prepare(mpi::Communicator& comm, const Config& config) {
-  catch_preemption();
   if (comm.lifeline() != nullptr) comm.lifeline()->give_signs_of_life(config.federation.deadline);
   mpi::collectively(comm, [&] { config.check(); });
   check_agreement(comm, config);

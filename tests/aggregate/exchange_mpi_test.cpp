@@ -64,8 +64,8 @@ struct Exchanging {
   Exchanging(const Kind& kind, std::size_t parameters, int ranks_per_node, std::size_t threads = 3)
       : Exchanging(kind, message_of(parameters), ranks_per_node, threads) {}
   Exchanging(const Kind& kind, const Layout& message, int ranks_per_node, std::size_t threads = 3)
-      : cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr, {}),
-        exchange(make_exchange(kind, message, {comm, cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
+      : cluster(mpi::make_cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr)),
+        exchange(make_exchange(kind, message, {comm, *cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
 
   // What the clients listed deliver, on rank 0.
   Vector delivered(const Cohort& cohort, const std::vector<std::size_t>& listed, double correction = 1.0,
@@ -82,9 +82,9 @@ struct Exchanging {
       exchange->take(thread, cohort.weight(mine[i]), largest(largest_magnitude(update)));
     });
     std::uint64_t agreed = mine.size();
-    cluster.all_merge<std::uint64_t, add>(agreed);
+    cluster->all_merge<std::uint64_t, add>(agreed);
     const std::span<const float> result = exchange->deliver(correction);
-    cluster.release();
+    cluster->release();
     return {result.begin(), result.end()};
   }
   static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
@@ -98,7 +98,7 @@ struct Exchanging {
   }
 
   mpi::Communicator comm{MPI_COMM_WORLD};
-  mpi::Cluster cluster;
+  std::unique_ptr<mpi::Cluster> cluster;
   std::unique_ptr<Exchange> exchange;
 };
 
@@ -232,14 +232,14 @@ TEST(EveryExchange, DeliversEachPartInItsOwnScaleAndType) {
         e.exchange->take(0, share / 2, secure::largest_of(message, room));
       }
       std::uint64_t agreed = 0;
-      e.cluster.all_merge<std::uint64_t, Exchanging::add>(agreed);
+      e.cluster->all_merge<std::uint64_t, Exchanging::add>(agreed);
       const std::span<float> result = e.exchange->deliver(1.0);
       if (e.comm.is_root()) {
         EXPECT_NEAR(result[kUpdate - 1], 2e-6F, 1e-12F) << kind.name;
         EXPECT_NEAR(result[counts + 2], 1000.0F, 1e-3F) << kind.name;
         EXPECT_NEAR(as_doubles(result.subspan(sums, 4))[1], 1e12 + 0.5, 1e-2) << kind.name;
       }
-      e.cluster.release();
+      e.cluster->release();
     }
   }
 }
