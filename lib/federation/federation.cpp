@@ -48,8 +48,8 @@ class Federation {
         cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
         states_(run_.algorithm->kept()),
         pool_(run_.roster.seats.trains() ? static_cast<std::size_t>(config.federation.threads) : 1),
-        evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
         round_(comm, checked(cluster_), config, run_.roster, *run_.model, *run_.algorithm, states_, pool_),
+        evaluator_(*run_.model, run_.roster, pool_, config.eval.clients),
         global_(cluster_, cluster_.leads() ? model_size() + run_.algorithm->down().size() : 0),
         kept_(comm, cluster_, config, run_.roster, states_),
         losses_(comm, cluster_, run_.roster) {
@@ -111,8 +111,7 @@ class Federation {
   mpi::Cluster& checked(mpi::Cluster& cluster) {
     const SpareMemory left =
         check_memory(comm_, memory_to_train(comm_, cluster, config_, run_), "the model and updates");
-    if (config_.federation.survive)
-      run_.roster.learn_room(comm_, left, run_.algorithm->kept().size() * sizeof(float));
+    if (config_.federation.survive) run_.roster.learn_room(comm_, left, run_.algorithm->kept().size() * sizeof(float));
     return cluster;
   }
 
@@ -247,8 +246,8 @@ class Federation {
   mpi::Cluster cluster_;
   client::States states_;  // of the clients here
   ThreadPool pool_;
-  Evaluator evaluator_;
   Round round_;
+  Evaluator evaluator_;
   mpi::Shared<float> global_;               // of each node's leader
   KeptStates kept_;                         // where they are stored
   Losses losses_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/saturated.hpp"
 #include "client/algorithm.hpp"
 #include "federation/cohort.hpp"
 #include "federation/evaluation.hpp"
@@ -48,18 +49,21 @@ std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster&
   const std::uint64_t down = run.algorithm->down().size(), clients = clients_in_a_round(config, roster);
   std::uint64_t vectors = cluster.leads() ? 1 : 0;  // the model, which the ranks of a node share
   vectors += threads * run.algorithm->vectors(largest);
-  std::uint64_t floats = (cluster.leads() ? down : 0) + threads * message.size();
-  if (threads > 0) floats += (roster.mine.clients() + clients) * run.algorithm->kept().size();  // if all take part
+  Saturated floats = Saturated(threads) * message.size() + (cluster.leads() ? down : 0);
+  if (threads > 0)
+    floats += Saturated(roster.mine.clients() + clients) * run.algorithm->kept().size();  // if all take part
   std::uint64_t examples = threads * client::HostLocal::block_rows(largest);
   examples += std::max<std::uint64_t>(1, threads) * evaluation_rows(roster);
   if (comm.is_root()) {
     const std::uint64_t states = server::make(config.server, 0)->state().size();
     vectors += 1 + 2 * states;      // a checkpoint that is resumed, for a moment,
     vectors += states > 0 ? 1 : 0;  // and an array of its state twice
-    floats += message.size() + down;
+    floats += Saturated(message.size()) + down;
   }
-  return (vectors * parameters + floats + examples * roster.schema.features()) * sizeof(float) +
-         aggregate::exchange_memory(aggregate::kind(config.aggregate), message, threads, clients);
+  floats += Saturated(vectors) * parameters + Saturated(examples) * roster.schema.features();
+  return (floats * sizeof(float) +
+          aggregate::exchange_memory(aggregate::kind(config.aggregate), message, threads, clients))
+      .value;
 }
 
 std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
@@ -72,7 +76,8 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, run) + held, examples};
+  const std::array<std::uint64_t, 2> mine = {(Saturated(memory_to_train(comm, cluster, config, run)) + held).value,
+                                             examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;
@@ -91,11 +96,10 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
       roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
-      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
-      p, p == 1 ? "participant" : "participants", least, most,
-      config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
-      d, config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
-      config.federation.sampling,
+      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster), p,
+      p == 1 ? "participant" : "participants", least, most, config.federation.threads,
+      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, d,
+      config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
       bytes_text((d + down) * sizeof(float)), bytes_text(round.exchange().bytes_up(1, per_rank)), bytes_text(memory),
       bytes_text((d + down) * sizeof(float) + 16384), states, config.run.dir);
