@@ -1,6 +1,7 @@
 // fedmpi evaluate: how good a checkpoint's model is on a shard.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <memory>
 #include <sstream>
@@ -58,11 +59,11 @@ Arguments parse(int argc, char** argv) {
   return a;
 }
 
-void check_fit(const data::Schema& model, const data::Schema& found, const Arguments& a) {
-  if (model.task != found.task || model.features() != found.features() || model.classes < found.classes ||
-      model.targets != found.targets)
+void check_fit(const data::Schema& model, data::Schema found, const Arguments& a) {
+  found.classes = std::max(found.classes, model.classes);  // it may have fewer
+  if (const auto difference = found.difference(model))
     fail(ExitCode::bad_data, "{}: expected {} as the model of {} has, found {}", a.data, model.text(), a.checkpoint,
-         found.text());
+         *difference);
 }
 
 int run(mpi::Communicator& comm, const Arguments& a) {

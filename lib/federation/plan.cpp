@@ -81,7 +81,8 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
   std::uint64_t examples = 0;
   for (const data::Block& b : roster.mine.blocks()) examples += b.rows;
   const std::uint64_t held = roster.mine.memory() + roster.test.rows * roster.schema.example_bytes();
-  const std::array<std::uint64_t, 2> mine = {memory_to_train(comm, cluster, config, run) + held, examples};
+  const std::array<std::uint64_t, 2> mine = {(Saturated(memory_to_train(comm, cluster, config, run)) + held).value,
+                                             examples};
   const std::vector<std::uint64_t> all = comm.gather(std::span<const std::uint64_t>(mine));
   if (!comm.is_root()) return {};
   std::uint64_t memory = 0, most = 0, least = UINT64_MAX;

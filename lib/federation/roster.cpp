@@ -54,7 +54,8 @@ std::optional<std::string> Roster::misfit(const std::string& file, data::Schema 
   if (classes_inferred) found.classes = std::max(found.classes, schema.classes);
   for (const Reference& reference : references)
     if (const auto difference = found.difference(reference.schema))
-      return fmt::format("{} does not fit {}: {}", file, reference.file, *difference);
+      return fmt::format("{}: expected {} as in {}, found {}", file, reference.schema.text(), reference.file,
+                         *difference);
   return std::nullopt;
 }
 

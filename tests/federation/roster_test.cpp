@@ -50,20 +50,23 @@ TEST(Roster, NamesBothFilesThatDoNotFit) {
   EXPECT_EQ(roster.misfit("other", found, false), std::nullopt) << "which says nothing of names";
   found.columns = columns.columns;
   found.label_names = {"a", "c", "b"};
-  EXPECT_EQ(roster.misfit("other", found, false), "other does not fit third: class 1 is called 'c' and there 'b'");
+  EXPECT_EQ(roster.misfit("other", found, false),
+            "other: expected 2 features and 3 classes as in third, found class 1 is called 'c' and there 'b'");
   found.columns = {"weight", "age"};
   EXPECT_EQ(roster.misfit("other", found, false),
-            "other does not fit second: column 0 is called 'weight' and there 'age'");
+            "other: expected 2 features and 3 classes as in second, found column 0 is called 'weight' and there 'age'");
   found = roster.schema;
   found.classes = 2;
-  EXPECT_EQ(roster.misfit("other", found, false), "other does not fit first: 2 classes and there 3");
+  EXPECT_EQ(roster.misfit("other", found, false),
+            "other: expected 2 features and 3 classes as in first, found 2 classes and there 3");
   EXPECT_EQ(roster.misfit("other", found, true), std::nullopt) << "its labels are among the others'";
   found.classes = 4;
-  EXPECT_EQ(roster.misfit("other", found, true), "other does not fit first: 4 classes and there 3");
+  EXPECT_EQ(roster.misfit("other", found, true),
+            "other: expected 2 features and 3 classes as in first, found 4 classes and there 3");
 }
 
 // Eight participants with a file each, as every rank sees them: each rank's own roster, without MPI.
-class Losses : public testing::Test {
+class LostParticipants : public testing::Test {
  protected:
   static constexpr std::size_t kRanks = 9;
   static constexpr std::uint64_t kExampleBytes = 2 * sizeof(float) + sizeof(std::int32_t);
@@ -148,7 +151,7 @@ class Losses : public testing::Test {
   std::set<std::uint64_t> lost_;
 };
 
-TEST_F(Losses, OfFiveOfEightSpread) {
+TEST_F(LostParticipants, OfFiveOfEightSpread) {
   for (const std::vector<Participants>& orders :
        {std::vector<Participants>{{0}, {1}, {2}, {3}, {4}}, {{7, 2}, {5}, {0, 3}}, {{6, 1, 4, 2, 0}}}) {
     lost_.clear();
@@ -160,7 +163,7 @@ TEST_F(Losses, OfFiveOfEightSpread) {
   }
 }
 
-TEST_F(Losses, GoToThoseWithFewExamples) {
+TEST_F(LostParticipants, GoToThoseWithFewExamples) {
   make({50, 40, 5, 30, 6, 60, 7, 8});
   lose({5, 3});  // 60 examples go to the one with 5, 30 to the one with 6
   EXPECT_EQ(loads(), (std::vector<std::uint64_t>{50, 40, 65, 0, 36, 0, 7, 8}));
@@ -168,7 +171,7 @@ TEST_F(Losses, GoToThoseWithFewExamples) {
   EXPECT_EQ(loads(), (std::vector<std::uint64_t>{50, 40, 0, 0, 36, 0, 67, 13}));
 }
 
-TEST_F(Losses, OnlyGoWhereThereIsMemory) {
+TEST_F(LostParticipants, OnlyGoWhereThereIsMemory) {
   make(std::vector<std::uint64_t>(8, 10));
   for (Roster& roster : ranks_) {
     for (data::Host& host : roster.hosts) host.node = host.participant / 4;
@@ -184,7 +187,7 @@ TEST_F(Losses, OnlyGoWhereThereIsMemory) {
   EXPECT_EQ(last.no_room, 8u) << "nobody is left";
 }
 
-TEST_F(Losses, ThatFitNowhereAreLeftOut) {
+TEST_F(LostParticipants, ThatFitNowhereAreLeftOut) {
   make({10, 10, 10, 10, 10, 10, 10, 100});
   for (Roster& roster : ranks_) {
     for (data::Host& host : roster.hosts) host.node = host.participant;
@@ -197,7 +200,7 @@ TEST_F(Losses, ThatFitNowhereAreLeftOut) {
   EXPECT_EQ(ranks_[0].units[7].participant, data::kNobody);
 }
 
-TEST_F(Losses, OfFilesThatAreGoneAreSaid) {
+TEST_F(LostParticipants, OfFilesThatAreGoneAreSaid) {
   make(std::vector<std::uint64_t>(8, 10));
   std::filesystem::remove(folder_ / "shard-3.h5");
   std::filesystem::remove(folder_ / "shard-4.h5");
@@ -207,7 +210,7 @@ TEST_F(Losses, OfFilesThatAreGoneAreSaid) {
 }
 
 // data.memory is for all that a participant hosts, not for each run of clients that comes to it.
-TEST_F(Losses, KeepWithinTheMemoryOfTheHost) {
+TEST_F(LostParticipants, KeepWithinTheMemoryOfTheHost) {
   const std::uint64_t budget = 40'000 * kExampleBytes;
   make(std::vector<std::uint64_t>(8, 10'000), {budget, 1});
   for (Roster& roster : ranks_)

@@ -53,6 +53,15 @@ class DryRun(support.WholeRun):
         plan = self.dry_run(3, **{"data.test": large}).err  # of three ranks one holds a third at least
         self.assertGreater(float(re.search(r"memory +about ([\d.]+) MiB", plan)[1]), mib / 4)
 
+    def test_sizes_that_no_number_holds(self):
+        """Of vectors, threads and bytes together; none is taken for a small one, and nothing is allocated before."""
+        for hidden in (2**56, 2**57, 2**62):
+            words = support.words_of({"data.shards": self.shards, "run.dir": self.folder / "run", "model.kind": "mlp",
+                                      "model.hidden": hidden, "federation.threads": 64})
+            ended = support.Started("train", *words, "--dry-run", ranks=1).wait()
+            self.assertEqual(ended.code, support.USAGE, str(ended))
+            self.assertRegex(ended.diagnostics[0], r"expected .* of memory for the model|fewer than 2\^61 numbers")
+
     def test_trains_nothing(self):
         ended = self.dry_run(2)
         self.assertNotIn("train loss", ended.err)

@@ -99,7 +99,12 @@ class Losing(support.WholeRun):
         # Rounds enough that the second is hit in time where this test hardly gets a turn.
         _, rows = self.survivor([(3, signal.SIGKILL), (5, signal.SIGKILL)], rounds=2000)
         self.assertEqual((int(rows[-1]["clients"]), int(rows[-1]["lost"])), (18, 0))  # taken over by the others
-        self.assertIn("the other participants have taken over its clients", self.events())
+        hosted = re.findall(r"; it hosted (.*)\n.* taken over its clients: (.*)", self.events())
+        self.assertEqual(len(hosted), 2, self.events())
+        for had, has in hosted:  # files of one client each
+            shares = re.findall(r"(\d+) on rank (\d)", has)
+            self.assertEqual(sum(int(clients) for clients, _ in shares), had.count("client 0 of "), self.events())
+            self.assertGreaterEqual(len(shares), min(2, had.count("client 0 of ")), "not all on one rank")
 
     def test_clients_of_one_file_on_file_and_with_bad_rows_are_taken_over(self):
         rows, file = 90 * 500, self.folder / "one.h5"
