@@ -62,6 +62,7 @@ bool FileLock::take(const std::string& what) {
   if (file_ < 0) fail(ExitCode::cannot_create, "{}: {} cannot be written: {}", what, path_, std::strerror(errno));
   const int error = flock(file_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
   const bool no_locks = error == ENOSYS || error == EOPNOTSUPP || error == ENOLCK;
+  excludes_ = !no_locks;
   if ((error == 0 || no_locks) && is_at_path()) return true;
   close(file_);
   if (error == 0 || no_locks || error == EWOULDBLOCK || error == EINTR) return false;
@@ -74,6 +75,14 @@ bool FileLock::is_at_path() const {
   struct stat there {};
   return fstat(file_, &held) == 0 && stat(path_.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
          held.st_ino == there.st_ino;
+}
+
+std::string FileLock::note() const {
+  if (excludes_) return {};
+  return fmt::format(
+      "{}: the file system knows no locks (Lustre: mount it with -o flock), so a second process that writes here would "
+      "not be noticed",
+      path_);
 }
 
 FileLock::~FileLock() {

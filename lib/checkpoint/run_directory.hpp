@@ -29,6 +29,7 @@ class RunDirectory {
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   const std::string& path() const { return path_; }
+  std::string lock_note() const { return lock_->note(); }  // see FileLock
   std::vector<std::string> checkpoints() const;  // ascending by round
 
   // The newest checkpoint that is whole; each damaged one is told to `note`. None at all: nothing. Some, but

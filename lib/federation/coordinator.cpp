@@ -44,6 +44,7 @@ Coordinator::Coordinator(const Config& config, const Roster& roster, const model
       parameters_(parameters),
       started_(started),
       clock_(seconds_allowed(config.stop, std::time(nullptr) - static_cast<std::int64_t>(elapsed()))) {
+  if (const std::string text = directory_.lock_note(); !text.empty()) note(text);
   state_.seed = config.federation.seed;
   state_.revision = checkpoint::revision();
   state_.config = config.ini();

@@ -1,8 +1,11 @@
 #include "base/file_lock.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -10,6 +13,19 @@
 
 #include "support/expect_error.hpp"
 #include "support/temporary_directory.hpp"
+
+namespace {
+
+int error_of_flock = 0;  // what the file system answers; 0: it locks
+
+}  // namespace
+
+// Takes the place of the system's.
+extern "C" int flock(int file, int operation) noexcept {
+  if (error_of_flock == 0) return static_cast<int>(syscall(SYS_flock, file, operation));
+  errno = error_of_flock;
+  return -1;
+}
 
 namespace fedmpi {
 namespace {
@@ -53,6 +69,20 @@ TEST_F(Locking, RefusesWhatCannotBeWritten) {
   test::expect_error(ExitCode::cannot_create,
                      {"there: " + directory_ / "missing/lock" + " cannot be written: No such file"},
                      [&] { const FileLock lock(directory_ / "missing/lock", "there"); });
+}
+
+// As Lustre is without -o flock: it is the user who has to know that nothing keeps a second run away.
+TEST_F(Locking, SaysThatNothingIsLocked) {
+  EXPECT_EQ(FileLock(path_, "here").note(), "");
+  for (const int error : {ENOSYS, EOPNOTSUPP, ENOLCK}) {
+    error_of_flock = error;
+    const FileLock lock(path_, "here");
+    error_of_flock = 0;
+    EXPECT_EQ(lock.note().find(path_ + ": the file system knows no locks (Lustre: mount it with -o flock)"), 0u);
+  }
+  error_of_flock = EIO;
+  test::expect_error(ExitCode::cannot_create, {"cannot be locked"}, [&] { const FileLock lock(path_, "here"); });
+  error_of_flock = 0;
 }
 
 }  // namespace
