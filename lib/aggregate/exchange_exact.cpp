@@ -1,11 +1,7 @@
 // The exact sum: of a node in memory that its ranks share, and between nodes by MPI, a block at a time, while the next
-// is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum. Where there is but one
-// other node that sum is the node's own, and if this is of one update only rank 0 gets the update, which is half as
-// long, where the aggregate will be, and encodes it itself.
+// is added up. The sums of nodes go by MPI_Reduce, so that rank 0 sees no more than their sum.
 #include <algorithm>
 #include <array>
-#include <utility>
-#include <vector>
 
 #include "aggregate/exchange.hpp"
 #include "aggregate/node_sums.hpp"
@@ -20,13 +16,6 @@ namespace {
 // Coordinates that travel between nodes in one call: fewer at first, since nothing travels while they are added up.
 // Shorter blocks cost more, in calls and in ranks that wait for each other, than they hide.
 constexpr std::size_t kFirstBlock = std::size_t{1} << 17, kBlock = std::size_t{1} << 18;
-
-// What rank 0 hears from the one other node, of which one block is added up while the next one comes.
-struct Inbox {
-  double weight = 0.0;  // of the node's only update, which comes to where the aggregate will be; else a sum does, here:
-  std::array<AlignedVector<std::int64_t>, 2> sums;
-  std::array<MPI_Request, 2> coming{};
-};
 
 class ExactExchange : public Exchange {
  public:
@@ -48,12 +37,8 @@ class ExactExchange : public Exchange {
   std::span<float> deliver(double correction) override {
     if (cluster_.nodes() == 1)
       add_up_here(correction);
-    else if (!cluster_.is_a_pair())
-      add_up_on_the_way(correction);
-    else if (cluster_.is_root())
-      take_in(correction);
     else
-      hand_over();
+      add_up_on_the_way(correction);
     return cluster_.is_root() ? result_.mine() : std::span<float>();
   }
 
@@ -114,83 +99,11 @@ class ExactExchange : public Exchange {
     if (cluster_.leads()) cluster_.finish_sum();
   }
 
-  // Two nodes, all ranks but rank 0: the other node tells rank 0 what it has.
-  void hand_over() const {
-    const NodeSums::OnlyUpdate only = node_.only_update();
-    std::vector<MPI_Request> sent;
-    if (cluster_.leads()) sent.push_back(cluster_.tell_root(std::span(&only.weight, 1)));
-    in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      if (only.weight > 0) {
-        if (cluster_.leads()) sent.push_back(cluster_.tell_root(only.values.subspan(first, n)));
-        return;
-      }
-      add_up_block(first, stage(second, n));
-      if (cluster_.leads()) {
-        cluster_.finish(sent.back());  // so that the next block may go into its stage
-        sent.push_back(cluster_.tell_root(std::span<const std::int64_t>(stage(second, n))));
-      }
-      cluster_.release();
-    });
-    for (MPI_Request& message : sent) cluster_.finish(message);
-    if (only.weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
-  }
-
-  // The same, rank 0.
-  void take_in(double correction) {
-    MPI_Request weight = cluster_.expect(std::span(&inbox_.weight, 1));
-    cluster_.finish(weight);
-    std::size_t begin = 0, size = 0;  // of the block that is on its way
-    bool last = false;
-    in_blocks([&](std::size_t first, std::size_t n, bool second) {
-      inbox_.coming[second] = expect(first, n, second);
-      if (first > 0) take_in_block(begin, size, !second, correction);
-      begin = first, size = n, last = second;
-    });
-    take_in_block(begin, size, last, correction);
-    if (node_.only_update().weight > 0) cluster_.arrive();  // all have seen it: the next round may begin
-  }
-
-  // A block of what the other node has: of its only update or of its sum.
-  MPI_Request expect(std::size_t first, std::size_t n, bool second) {
-    if (inbox_.weight > 0) return cluster_.expect(result_.mine().subspan(first, n));
-    AlignedVector<std::int64_t>& sum = inbox_.sums[second];
-    if (sum.size() < n) sum.resize(n);
-    return cluster_.expect(std::span(sum).first(n));
-  }
-
-  void take_in_block(std::size_t begin, std::size_t size, bool second, double correction) {
-    const NodeSums::OnlyUpdate only = node_.only_update();
-    const std::span<std::int64_t> sum = stage(second, size);
-    alignas(kAlignment) std::array<std::int64_t, NodeSums::kTile> room;  // in the first cache; the stage may not be
-    const bool adds = cluster_.members() > 1 && only.weight == 0;        // this node
-    if (adds) {
-      add_up_block(begin, sum);
-      cluster_.release();
-    }
-    cluster_.finish(inbox_.coming[second]);
-    for (std::size_t first = 0; first < size; first += NodeSums::kTile) {
-      const std::size_t n = std::min(NodeSums::kTile, size - first);
-      const std::span<float> result = result_.mine().subspan(begin + first, n);
-      const std::span<std::int64_t> tile = adds ? sum.subspan(first, n) : std::span(room).first(n);
-      secure::Encode how = adds ? secure::Encode::add : secure::Encode::set;
-      const auto encode = [&](std::span<const float> update, double weight) {
-        secure::encode(update, weight, node_.exponent(), tile, std::exchange(how, secure::Encode::add));
-      };
-      if (only.weight > 0) encode(only.values.subspan(begin + first, n), only.weight);
-      if (inbox_.weight > 0)
-        encode(result, inbox_.weight);
-      else
-        secure::add(std::span(inbox_.sums[second]).subspan(first, n), tile, how);
-      secure::decode(tile, correction, node_.exponent(), result);
-    }
-  }
-
   std::size_t parameters_;
   mpi::Cluster& cluster_;
   NodeSums node_;
   mpi::Shared<float> result_;
   mpi::Shared<std::int64_t> stages_;
-  Inbox inbox_;  // on rank 0
 };
 
 }  // namespace

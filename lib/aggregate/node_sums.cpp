@@ -80,20 +80,6 @@ void NodeSums::encode(std::span<const float> update, double weight, float larges
   });
 }
 
-NodeSums::OnlyUpdate NodeSums::only_update() const {
-  OnlyUpdate only;
-  for (int m = 0; m < cluster_.members(); ++m) {
-    const Shares shares{shares_.of(m)};
-    if (shares.any_sum()) return {};
-    for (std::size_t t = 0; t < shares.threads(); ++t) {
-      if (shares.room(t) == 0) continue;
-      if (only.weight > 0) return {};
-      only = {shares.room(t), room_of(m, t)};
-    }
-  }
-  return only;
-}
-
 void NodeSums::add_up(std::size_t first, std::span<std::int64_t> sum) const {
   secure::Encode how = secure::Encode::set;
   for (int m = 0; m < cluster_.members(); ++m) {

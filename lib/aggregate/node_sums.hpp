@@ -38,13 +38,6 @@ class NodeSums {
 
   // What follows is for when all members have handed over.
 
-  // The update that is all this node has, and its weight; without one, or with several, the weight is 0.
-  struct OnlyUpdate {
-    double weight = 0.0;
-    std::span<const float> values;
-  };
-  OnlyUpdate only_update() const;
-
   // The node's sum of coordinates first … first + sum.size() - 1.
   void add_up(std::size_t first, std::span<std::int64_t> sum) const;
 
