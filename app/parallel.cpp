@@ -22,7 +22,7 @@ bool asks_for_help(int argc, char** argv) {
 int run_parallel(int argc, char** argv, const std::function<void(const mpi::Communicator&)>& prepare,
                  const std::function<int(mpi::Communicator&)>& command) {
   hdf5::start_probing();
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   const int rank = session.world().rank();
   const auto leaving_with = [&session](int code) {
     session.ends_with(code);

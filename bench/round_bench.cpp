@@ -99,7 +99,7 @@ void report(const Rows& all, const Usage& first, const Usage& last, double large
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   mpi::Communicator& comm = session.world();
   federation::Config config;
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-round-XXXXXX").string();

@@ -69,7 +69,7 @@ void restore(benchmark::State& state, const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-server-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return 74;
   const std::string path = directory + "/checkpoint.h5";

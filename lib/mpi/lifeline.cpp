@@ -29,14 +29,15 @@ using Seconds = std::chrono::duration<double>;
 // A silent connection is probed after kIdle seconds, and every second from then on; it is lost, and one on which
 // something was said, when nothing is answered for kUnanswered.
 constexpr int kIdle = 2, kUnanswered = 5;
-// For the launcher to end all ranks by itself, with the exit code of the one that died.
-constexpr double kGrace = 2.0;
+constexpr int kStopped = static_cast<int>(ExitCode::stopped);
 
-// In seconds: how often a rank says that it goes on, and the time in which it has to be heard at least.
-constexpr double kSpeaksEvery = 1.0, kShortestPatience = 5.0;
-
-// What is said: that this rank is done, that it goes on, or the exit code with which the other one is to leave.
-constexpr unsigned char kGoodbye = 255, kGoingOn = 254, kStopped = static_cast<unsigned char>(ExitCode::stopped);
+// What ranks say to one another; a message of any other kind is ignored.
+constexpr unsigned char kGoodbye = 'g';  // that this rank is done
+constexpr unsigned char kOn = 'o';       // that it continues
+constexpr unsigned char kLeave = 'l';    // that the other one is to leave, with that exit code
+struct Message {
+  unsigned char what, exit_code;
+};
 
 void keep_probing(int socket) {
   const auto set = [&](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
@@ -54,7 +55,7 @@ std::string names_of(const std::vector<const Connection*>& peers) {
 
 }  // namespace
 
-Lifeline::Lifeline(Communicator& comm) : rank_(comm.rank()) {
+Lifeline::Lifeline(Communicator& comm, const Times& times) : rank_(comm.rank()), times_(times) {
   if (comm.size() == 1) return;
   peers_ = connect_with_root(comm);
   if (comm.is_root()) name_unwatched(comm.size());
@@ -83,24 +84,25 @@ void Lifeline::name_unwatched(int ranks) const {
              stderr);
 }
 
-void Lifeline::tell(unsigned char what) const {
-  for (const Connection& peer : peers_) send(peer.socket, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+void Lifeline::tell(unsigned char what, int exit_code) const {
+  const Message message = {what, static_cast<unsigned char>(exit_code)};
+  for (const Connection& peer : peers_) send(peer.socket, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void Lifeline::give_signs_of_life(double seconds) {
   if (!watcher_.joinable()) return;
-  patience_ = seconds > 0 ? std::max(seconds, kShortestPatience) : 0.0;
+  patience_ = seconds > 0 ? std::max(seconds, times_.shortest_patience) : 0.0;
   expects_ = true;
   eventfd_write(news_, 1);
 }
 
 void Lifeline::await_the_end() const {
-  if (!outlives_) std::this_thread::sleep_for(Seconds(2 * kGrace));
+  if (!outlives_) std::this_thread::sleep_for(Seconds(2 * times_.grace));
 }
 
 void Lifeline::take_leave() { tell(kGoodbye); }
 
-void Lifeline::dismiss(int exit_code) { tell(static_cast<unsigned char>(exit_code)); }
+void Lifeline::dismiss(int exit_code) { tell(kLeave, exit_code); }
 
 std::vector<int> Lifeline::lost() const {
   const std::lock_guard lock(mutex_);
@@ -125,39 +127,43 @@ void Lifeline::watch() {
   for (const Connection& peer : peers_) state.sockets.push_back({peer.socket, POLLIN, 0});
   state.sockets.push_back({news_, POLLIN, 0});
   state.heard.assign(peers_.size(), state.now);
+  const auto milliseconds = [](double seconds) { return std::max(1, static_cast<int>(1000 * seconds)); };
   for (bool speaks = false; !leaves_;) {
-    poll(state.sockets.data(), state.sockets.size(), state.first_lost ? 100 : speaks ? 250 : -1);
+    const int pause = state.first_lost ? milliseconds(times_.grace / 20)
+                      : speaks         ? milliseconds(times_.speaks_every / 4)
+                                       : -1;
+    poll(state.sockets.data(), state.sockets.size(), pause);
     const Clock::time_point before = std::exchange(state.now, Clock::now());
     eventfd_t news = 0;
     if (eventfd_read(news_, &news) == 0) speaks = patience_ > 0;
     for (std::size_t i = 0; i < peers_.size(); ++i)
       if (state.hears(i) && state.sockets[i].revents != 0) listen_to(i, state);
-    if (state.first_lost && !outlives_ && state.passed(kGrace, *state.first_lost)) {
-      tell(kStopped);
+    if (state.first_lost && !outlives_ && state.passed(times_.grace, *state.first_lost)) {
+      tell(kLeave, kStopped);
       say_why(fmt::format("lost the connection to {}: process, node or network is gone", names_of(lost_)), rank_);
       std::_Exit(kStopped);
     }
     if (!speaks) continue;
-    if (state.passed(kSpeaksEvery, state.spoken)) {
-      tell(kGoingOn);
+    if (state.passed(times_.speaks_every, state.spoken)) {
+      tell(kOn);
       state.spoken = state.now;
     }
     // Where it was suspended itself, the others may have been, too.
-    if (news > 0 || state.passed(kSpeaksEvery, before)) state.heard.assign(peers_.size(), state.now);
+    if (news > 0 || state.passed(times_.speaks_every, before)) state.heard.assign(peers_.size(), state.now);
     expect_all(state);
   }
 }
 
 void Lifeline::listen_to(std::size_t peer, State& state) {
   bool broken = false;
-  const auto said = received<unsigned char>(state.sockets[peer].fd, broken);
-  if (said == kGoingOn) {
+  const auto said = received<Message>(state.sockets[peer].fd, broken);
+  if (said && said->what == kOn) {
     state.heard[peer] = state.now;
-  } else if (said == kGoodbye) {
+  } else if (said && said->what == kGoodbye) {
     state.hear_no_more(peer);
-  } else if (said) {
-    leave_exit_code(rank_, *said);
-    std::_Exit(*said);
+  } else if (said && said->what == kLeave) {
+    leave_exit_code(rank_, said->exit_code);
+    std::_Exit(said->exit_code);
   } else if (broken) {
     state.hear_no_more(peer);
     if (!state.first_lost) state.first_lost = state.now;
@@ -169,7 +175,7 @@ void Lifeline::listen_to(std::size_t peer, State& state) {
 void Lifeline::expect_all(const State& state) const {
   const double patience = patience_;
   if (patience == 0 || !expects_) return;
-  const double longer = rank_ > 1 ? 1.0 : 0.0;  // so that as a rule one rank says it for all
+  const double longer = rank_ > 1 ? times_.speaks_every : 0.0;  // so that as a rule one rank speaks for all
   std::vector<const Connection*> silent;
   for (std::size_t i = 0; i < peers_.size(); ++i)
     if (state.hears(i) && state.passed(patience + longer, state.heard[i])) silent.push_back(&peers_[i]);

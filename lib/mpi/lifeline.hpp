@@ -18,10 +18,17 @@ namespace fedmpi::mpi {
 
 class Lifeline {
  public:
+  struct Times {                // in seconds
+    double grace = 2.0;         // for the launcher to end all ranks by itself, with the exit code of the one that died
+    double speaks_every = 1.0;  // how often a rank says that it continues
+    double shortest_patience = 5.0;  // the time in which it has to be heard, at least
+  };
+
   // On all ranks together. A rank that cannot connect is named on stderr; nobody watches it. From then on the loss of a
   // rank ends rank 0, and the loss of rank 0 any other, with one sentence on stderr and ExitCode::stopped, unless the
-  // launcher ends them within two seconds.
-  explicit Lifeline(Communicator& comm);
+  // launcher ends them within the grace. Only for a program whose process this is: see Session.
+  explicit Lifeline(Communicator& comm) : Lifeline(comm, Times()) {}
+  Lifeline(Communicator& comm, const Times& times);
   // Closes the connections: for the others this rank is lost now, unless it has taken leave.
   ~Lifeline();
   Lifeline(const Lifeline&) = delete;
@@ -31,13 +38,13 @@ class Lifeline {
   void outlive_participants(bool outlive) { outlives_ = outlive; }
   std::vector<int> lost() const;  // on rank 0: the ranks that are
   // From now on a thread of this rank says again and again that it goes on, whatever the others do, and expects to hear
-  // that of them: see below. A rank that has said nothing for so long, in seconds, though at least five, is taken to
-  // stand still: that ends all ranks, with one sentence on stderr and ExitCode::stopped. Time in which this process
-  // stood still itself does not count. 0: no more. To be called by all at about the same time.
+  // that of them: see below. A rank that has said nothing for so long, in seconds, though at least the shortest
+  // patience, is taken to hang: that ends all ranks, with one sentence on stderr and ExitCode::stopped. Time in which
+  // this process was suspended itself does not count. 0: no more. To be called by all at about the same time.
   void give_signs_of_life(double seconds);
   void expect_signs_of_life(bool expect) { expects_ = expect; }
   // A call of MPI has failed. If it was for a lost rank (Open MPI 5 with --with-ft ulfm notices by itself), this
-  // process is ended as above within these four seconds.
+  // process is ended as above within twice the grace.
   void await_the_end() const;
   // No rank needs this one any more: to be said when MPI is finalised, or is not going to be.
   void take_leave();
@@ -51,10 +58,11 @@ class Lifeline {
   void watch();  // for as long as the thread lives
   void listen_to(std::size_t peer, State& state);
   void expect_all(const State& state) const;
-  void tell(unsigned char what) const;
+  void tell(unsigned char what, int exit_code = 0) const;
   void say_why(const std::string& why, int leaving) const;  // on stderr; and the exit code for that rank
 
   const int rank_;
+  const Times times_;
   std::vector<Connection> peers_;
   std::atomic<bool> outlives_ = false;
   mutable std::mutex mutex_;

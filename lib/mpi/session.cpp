@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
+#include <optional>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
@@ -14,8 +16,9 @@
 
 namespace fedmpi::mpi {
 
-Session::Library::Library(int& argc, char**& argv)
-    : seconds_to_end(environment_number("FEDMPI_END_SECONDS").value_or(60)), exceptions(std::uncaught_exceptions()) {
+namespace {
+
+void prepare_own_process() {
 #ifdef __GLIBC__
   // MPI's collectives allocate room for every call. Kept, and not given back to the system and faulted in again, it
   // makes them up to three times as fast.
@@ -26,6 +29,15 @@ Session::Library::Library(int& argc, char**& argv)
   // A process that no launcher has started is alone, and would leave behind a file of the memory that it shares.
   if (std::getenv("PMIX_NAMESPACE") == nullptr) setenv("OMPI_MCA_btl", "self", 1);
 #endif
+}
+
+}  // namespace
+
+Session::Library::Library(int& argc, char**& argv, Policy session_policy)
+    : policy(session_policy),
+      seconds_to_end(environment_number("FEDMPI_END_SECONDS").value_or(60)),
+      exceptions(std::uncaught_exceptions()) {
+  if (policy.owns_process) prepare_own_process();
   int provided = 0;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)
     fail(ExitCode::bug, "MPI cannot be initialised with threads (MPI_THREAD_FUNNELED)");
@@ -34,16 +46,21 @@ Session::Library::Library(int& argc, char**& argv)
 Session::Library::~Library() {
   if (std::uncaught_exceptions() != exceptions) return;
   if (!abandoned) {
-    lifeline->expect_signs_of_life(false);
-    const TimeLimit limit(seconds_to_end, exit_code,
-                          "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank stands still\n");
+    std::optional<TimeLimit> limit;
+    if (lifeline) lifeline->expect_signs_of_life(false);
+    if (policy.owns_process)
+      limit.emplace(seconds_to_end, exit_code,
+                    "fedmpi: MPI has not ended in time (FEDMPI_END_SECONDS): a rank hangs\n");
     MPI_Finalize();
   }
-  lifeline->take_leave();
+  if (lifeline) lifeline->take_leave();
 }
 
-Session::Session(int& argc, char**& argv) : start_(std::in_place), library_(argc, argv), world_(MPI_COMM_WORLD) {
-  library_.lifeline = std::make_unique<Lifeline>(world_);
+Session::Session(int& argc, char**& argv, Policy policy)
+    : start_(policy.owns_process ? std::make_unique<StartLimit>() : nullptr),
+      library_(argc, argv, policy),
+      world_(MPI_COMM_WORLD) {
+  if (policy.owns_process) library_.lifeline = std::make_unique<Lifeline>(world_);
   world_.set_lifeline(library_.lifeline.get());
   start_.reset();
 }
@@ -57,7 +74,8 @@ Session::~Session() {
   library_.abandoned = world_.abandoned();
   if (!world_.end_job_with()) return;
   std::fflush(nullptr);
-  library_.lifeline->dismiss(*world_.end_job_with());  // a launcher that is to live with dead ranks may end nobody
+  if (library_.lifeline)
+    library_.lifeline->dismiss(*world_.end_job_with());  // a launcher that is to live with dead ranks may end nobody
   end_all(*world_.end_job_with());
 }
 
