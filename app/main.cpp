@@ -62,6 +62,7 @@ int run(int argc, char** argv) {
 // Errors that all ranks agree on are printed by the command itself; what arrives here is of one process
 // alone.
 int main(int argc, char** argv) {
+  app::fill_closed_descriptors();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   app::fill_standard_descriptors();
   try {

@@ -253,6 +253,7 @@ int shard(int argc, char** argv) {
 
   create_directory(o.out);
   const FileLock lock((fs::path(o.out) / ".lock").string(), "--out");
+  if (const std::string text = lock.note(); !text.empty()) Progress::note(text);
   require_no_shards(o.out);  // of one that held the lock until now
   data::ShardWriter writer(schema, memory_bytes(o), progress);
   writer.write(*input.train, assignment.client, files);
