@@ -62,9 +62,8 @@ int run(int argc, char** argv) {
 // Errors that all ranks agree on are printed by the command itself; what arrives here is of one process
 // alone.
 int main(int argc, char** argv) {
-  app::fill_closed_descriptors();
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   app::fill_standard_descriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   try {
     const int code = run(argc, argv);
     app::flush_output();

@@ -146,7 +146,8 @@ class Communicator {
   template <class T>
   void gather(std::span<const T> values, std::span<T> all, const std::vector<int>& counts,
               Where where = Where::current()) {
-    for (std::size_t r = 1; r < counts.size(); ++r) traffic_.up += static_cast<std::size_t>(counts[r]) * sizeof(T);
+    for (std::size_t r = 1; is_root() && r < counts.size(); ++r)
+      traffic_.up += static_cast<std::size_t>(counts[r]) * sizeof(T);
     gather(values.data(), values.size(), type_of<T>(), all.data(), counts, where);
   }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -77,8 +76,6 @@ void Levels::make_boards() {
   std::int32_t made = 1;
   node_->members().all_sum(std::span(&made, 1));
 }
-
-Levels::~Levels() { comm_.set_roll_call(nullptr); }
 
 void Levels::rounds_begin() {
   if (is_root() && comm_.lifeline() != nullptr) comm_.lifeline()->expect_signs_of_life(false);

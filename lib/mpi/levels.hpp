@@ -21,7 +21,6 @@ class Levels : public Cluster {
  public:
   // See make_cluster().
   Levels(Communicator& comm, std::unique_ptr<Communicator> node, const Patience& patience);
-  ~Levels() override;
 
   void arrive() override { arrive({}); }
   void release() override { release({}); }
@@ -46,7 +45,11 @@ class Levels : public Cluster {
   void make_boards();
 
   Communicator& comm_;
-  std::unique_ptr<RollCall> roll_call_;              // with a deadline
+  std::unique_ptr<RollCall> roll_call_;  // with a deadline
+  struct Asking {                        // of the roll call, by the communicator that lives longer
+    Communicator& comm;
+    ~Asking() { comm.set_roll_call(nullptr); }
+  } asking_{comm_};
   std::unique_ptr<Communicator> leaders_, senders_;  // on leaders; on leaders but rank 0
   std::optional<NodeMemory> node_;                   // where it has several members
   std::optional<SharedMemory> segments_;             // in which the boards lie
