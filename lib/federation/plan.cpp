@@ -36,6 +36,13 @@ std::string describe_test(const Config& config, const Roster& roster) {
   return fmt::format("of {} examples{}", roster.test_rows, trained_on ? ", which are trained on too" : "");
 }
 
+// With data.skip-bad; on rank 0.
+std::string left_out(const Roster& roster) {
+  const auto empty = std::count(roster.sizes.begin(), roster.sizes.end(), 0U);
+  return (roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "") +
+         (empty > 0 ? fmt::format(", {} {} without examples left out", empty, empty == 1 ? "client" : "clients") : "");
+}
+
 }  // namespace
 
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,
@@ -85,11 +92,10 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
       roster.clients, roster.examples, roster.files.size(), roster.files.size() == 1 ? "file" : "files",
-      roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "", describe_test(config, roster),
-      participants(comm), participants(comm) == 1 ? "participant" : "participants", least, most,
-      config.federation.threads, config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind,
-      model.layout().size(), config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients,
-      config.federation.sampling,
+      left_out(roster), describe_test(config, roster), participants(comm),
+      participants(comm) == 1 ? "participant" : "participants", least, most, config.federation.threads,
+      config.federation.threads == 1 ? "thread each" : "threads each", config.model.kind, model.layout().size(),
+      config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
       bytes_text(d * sizeof(float)), bytes_text(exchange.bytes_up(1, per_rank)), bytes_text(memory),
       bytes_text(d * sizeof(float) + 16384), states, config.run.dir);
