@@ -14,12 +14,14 @@ namespace {
 // Opens the shards of consecutive parts, each once.
 class Opener {
  public:
-  explicit Opener(const Schema& schema) : schema_(schema) {}
+  Opener(const Schema& schema, std::span<const Part> parts) : schema_(schema), parts_(parts) {}
 
+  // One of the parts.
   const Shard& operator()(const Part& part) {
     if (!shard_ || shard_->path() != part.file) {
       shard_.reset();
       shard_ = Shard::open(part.file);
+      if (const Part* next = &part + 1; next != parts_.data() + parts_.size()) Shard::open_soon(next->file);
     }
     Schema found = shard_->schema();
     if (shard_->classes_inferred()) found.classes = 0;
@@ -37,6 +39,7 @@ class Opener {
 
  private:
   const Schema& schema_;
+  std::span<const Part> parts_;
   std::unique_ptr<Shard> shard_;
 };
 

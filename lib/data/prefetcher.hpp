@@ -19,8 +19,7 @@ namespace fedmpi::data {
 
 // Some threads, the workers, go through a list of clients together; meanwhile a thread of this class reads the clients
 // of the list that are on file, in its order, as far ahead as there are places, and those at once that are neighbours
-// both in the list and in the file. HDF5 is not to be used elsewhere while a pass is under way: the library is not made
-// for two threads.
+// both in the list and in the file. Other threads may use HDF5 meanwhile: hdf5::Exclusive keeps them apart.
 class Prefetcher {
  public:
   Prefetcher() = default;  // for clients that are all held

@@ -129,6 +129,8 @@ void Shard::probe_rows(std::size_t first, std::size_t count) const {
   probed_end_ = first + count;
 }
 
+void Shard::open_soon(const std::string& path) { hdf5::probe_soon(path, try_header); }
+
 std::unique_ptr<Shard> Shard::open(const std::string& path) {
   hdf5::probe(path, try_header);
   return open_unprobed(path);

@@ -16,7 +16,8 @@ namespace fedmpi::data {
 class Shard {
  public:
   virtual ~Shard() = default;
-  static std::unique_ptr<Shard> open(const std::string& path);           // probed first (hdf5/probe.hpp)
+  static std::unique_ptr<Shard> open(const std::string& path);  // probed first (hdf5/probe.hpp)
+  static void open_soon(const std::string& path);  // probes it beside what this process does until it calls open()
   static std::unique_ptr<Shard> open_unprobed(const std::string& path);  // a crash of the library is a crash here
 
   const std::string& path() const { return path_; }

@@ -37,6 +37,13 @@ std::string describe_test(const Config& config, const Roster& roster) {
   return fmt::format("of {} examples{}", roster.test_rows, trained_on ? ", which are trained on too" : "");
 }
 
+// With data.skip-bad; on rank 0.
+std::string left_out(const Roster& roster) {
+  const auto empty = std::count(roster.sizes.begin(), roster.sizes.end(), 0U);
+  return (roster.dropped > 0 ? fmt::format(", {} bad rows dropped", roster.dropped) : "") +
+         (empty > 0 ? fmt::format(", {} {} without examples left out", empty, empty == 1 ? "client" : "clients") : "");
+}
+
 }  // namespace
 
 std::uint64_t memory_to_train(const mpi::Communicator& comm, const mpi::Cluster& cluster, const Config& config,

@@ -31,6 +31,10 @@ struct Request {
   Trial trial;
   std::uint64_t first, count, bytes;
   char path[PATH_MAX];
+  bool operator==(const Request& other) const {
+    return trial == other.trial && first == other.first && count == other.count && bytes == other.bytes &&
+           std::strcmp(path, other.path) == 0;
+  }
 };
 
 struct Reply {
@@ -39,6 +43,13 @@ struct Reply {
   char message[2 * PATH_MAX];
   bool good() const { return status == 0 && code == ExitCode::done; }
 };
+
+Request request_of(const std::string& path, Trial trial, std::uint64_t first, std::uint64_t count,
+                   std::uint64_t bytes) {
+  Request request{trial, first, count, bytes, {}};
+  path.copy(request.path, sizeof request.path - 1);
+  return request;
+}
 
 void die_with(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -171,17 +182,23 @@ class Prober {
   // Nothing when no process can be had.
   std::optional<Reply> ask(const Request& request) {
     const std::scoped_lock one_at_a_time(mutex_);
-    if (owner_ != getpid()) {  // a process forked from the one that started it: two would read each other's answers
-      stop();
-      start();
+    if (owner_ != getpid()) restart();  // forked from the one that started it: two would read each other's answers
+    if (ahead_ && !ahead_->reply && !receive(socket_, ahead_->reply.emplace())) restart();
+    if (ahead_ && ahead_->request == request) {
+      const Reply reply = *ahead_->reply;
+      ahead_.reset();
+      if (reply.status != -1) return reply;
     }
     for (int attempts = 0; attempts < 2; ++attempts) {
       Reply reply;
       if (send_all(socket_, request) && receive(socket_, reply) && reply.status != -1) return reply;
-      stop();  // it was killed
-      start();
+      restart();  // it was killed
     }
     return {};
+  }
+  void ask_ahead(const Request& request) {
+    const std::scoped_lock one_at_a_time(mutex_);
+    if (owner_ == getpid() && !ahead_ && send_all(socket_, request)) ahead_ = {request, {}};
   }
 
  private:
@@ -196,7 +213,12 @@ class Prober {
     socket_ = pair[0];
     if (server_ < 0) stop();
   }
+  void restart() {
+    stop();
+    start();
+  }
   void stop() {
+    ahead_.reset();
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
     if (server_ > 0 && owner_ == getpid()) {
@@ -206,7 +228,12 @@ class Prober {
     server_ = -1;
   }
 
+  struct Ahead {
+    Request request;
+    std::optional<Reply> reply;  // once it was read
+  };
   std::mutex mutex_;
+  std::optional<Ahead> ahead_;
   int socket_ = -1;
   pid_t server_ = -1, owner_ = -1;
 };
@@ -220,10 +247,13 @@ Prober& prober() {
 
 void start_probing() { prober(); }
 
+void probe_soon(const std::string& path, Trial trial) {
+  if (path.size() < PATH_MAX) prober().ask_ahead(request_of(path, trial, 0, 0, 0));
+}
+
 void probe(const std::string& path, Trial trial, std::uint64_t first, std::uint64_t count, std::uint64_t bytes) {
-  Request request{trial, first, count, bytes, {}};
-  if (path.size() >= sizeof request.path) fail(ExitCode::bad_data, "{}: expected a shorter path, found this one", path);
-  path.copy(request.path, path.size());
+  if (path.size() >= PATH_MAX) fail(ExitCode::bad_data, "{}: expected a shorter path, found this one", path);
+  const Request request = request_of(path, trial, first, count, bytes);
   const std::optional<Reply> reply = prober().ask(request);
   if (!reply) fail(ExitCode::io, "{}: cannot start a process to probe the file: {}", path, std::strerror(errno));
   if (reply->code != ExitCode::done) throw Error(reply->code, reply->message);

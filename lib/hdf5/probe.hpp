@@ -26,4 +26,7 @@ void start_probing();
 void probe(const std::string& path, Trial trial, std::uint64_t first = 0, std::uint64_t count = 0,
            std::uint64_t bytes = 0);
 
+// Has that file tried beside whatever this process does until it calls probe(path, trial). One file at a time.
+void probe_soon(const std::string& path, Trial trial);
+
 }  // namespace fedmpi::hdf5

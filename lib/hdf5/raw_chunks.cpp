@@ -110,15 +110,17 @@ std::uint32_t fletcher32(std::span<const std::byte> bytes) {
 }
 
 int descriptor_of(hid_t file) {
-  const Handle access(H5Fget_access_plist(file), H5Pclose), creation(H5Fget_create_plist(file), H5Pclose);
+  static const bool through_read = H5Pget_driver(H5P_FILE_ACCESS_DEFAULT) == H5FD_SEC2;
   unsigned intent = H5F_ACC_RDWR;
-  hsize_t user_block = 1;
   void* descriptor = nullptr;
-  if (H5Fget_intent(file, &intent) < 0 || intent != H5F_ACC_RDONLY || H5Pget_driver(access.get()) != H5FD_SEC2 ||
-      H5Pget_userblock(creation.get(), &user_block) < 0 || user_block != 0 ||
+  if (!through_read || H5Fget_intent(file, &intent) < 0 || intent != H5F_ACC_RDONLY ||
       H5Fget_vfd_handle(file, H5P_DEFAULT, &descriptor) < 0 || descriptor == nullptr)
     return -1;
-  return *static_cast<const int*>(descriptor);
+  // Without a user block the signature comes first.
+  const int fd = *static_cast<const int*>(descriptor);
+  std::array<char, 8> first{};
+  return pread(fd, first.data(), first.size(), 0) == 8 && std::memcmp(first.data(), "\x89HDF\r\n\x1a\n", 8) == 0 ? fd
+                                                                                                                 : -1;
 }
 
 std::unique_ptr<RawChunks> RawChunks::of(hid_t dataset, hid_t creation, int descriptor) {

@@ -41,8 +41,9 @@ std::string contents_of_shard(const std::string& path) {
   const auto shard = data::Shard::open(path);
   const data::Schema& s = shard->schema();
   Digest d;
-  d.add(fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.task), s.classes, s.targets,
-                    fmt::join(s.feature_shape, ","), static_cast<int>(s.type), s.scale, s.offset));
+  d.add(fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(s.task), s.classes, s.targets,
+                    fmt::join(s.feature_shape, ","), static_cast<int>(s.type), s.scale, s.offset,
+                    fmt::join(s.columns, ","), fmt::join(s.label_names, ",")));
   d.add(std::span<const std::uint64_t>(shard->offsets()));
   for (std::size_t c = 0; c < shard->clients(); ++c) d.add(shard->client_name(c) + "\n");
   const data::Block b = shard->read_clients(0, shard->clients(), s.classes, false);
@@ -110,6 +111,8 @@ class FewExamples final : public data::Source {
     schema_ = test::classification(kWidth, 3);
     schema_.type = data::FeatureType::uint8;
     schema_.scale = 0.5F;
+    schema_.columns = {"age", "height", "weight", "pulse", "dose"};
+    schema_.label_names = {"no", "yes", "maybe"};
   }
   const data::Schema& schema() const override { return schema_; }
   const std::vector<std::string>& client_names() const override { return no_clients_; }
@@ -140,11 +143,11 @@ void write_shard(const std::string& path) {
   writer.commit();
 }
 
-// By another program's hand: regression with fractions, in many small chunks.
+// By another program's hand: regression in many small chunks, with labels that are converted.
 void write_foreign(const std::string& path, const Storage& how) {
   const hdf5::Handle handle = create(path, how.newest);
   store<float>(handle.get(), "/features", {kRows, kWidth}, some_numbers<float>(kRows * kWidth), how);
-  store<float>(handle.get(), "/labels", {kRows, 2}, some_numbers<float>(kRows * 2), how);
+  store<double>(handle.get(), "/labels", {kRows, 2}, some_numbers<double>(kRows * 2), how);
   store<std::uint64_t>(handle.get(), "/clients/offsets", {3}, {0, 20, kRows}, how);
   const auto text = [&](const char* name, const char* value) {
     const hdf5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose);

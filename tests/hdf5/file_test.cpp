@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <numeric>
+#include <thread>
 
 #include "support/expect_error.hpp"
 #include "support/temporary_directory.hpp"
@@ -208,6 +209,25 @@ TEST_F(Hdf5File, SaysWhichDatasetIsNotAsExpected) {
   expect_error(ExitCode::bad_data, {path_, "group", "another kind"}, [&] { file.dataset("group"); });
   expect_error(ExitCode::bad_data, {path_, "names", "numbers"}, [&] { file.dataset("names").read_all<float>(); });
   expect_error(ExitCode::bad_data, {path_, "x", "strings"}, [&] { file.dataset("x").read_strings(0, 1); });
+}
+
+// A participant writes while its prefetcher reads.
+TEST_F(Hdf5File, IsReadWhileAnotherIsWritten) {
+  const std::vector<float> values = ramp(3000);
+  written([&](File& f) { f.create_dataset<float>("x", {3000}).write(0, 3000, std::span(values)); });
+  constexpr int kTimes = 200;
+  const std::jthread writer([&] {
+    for (int i = 0; i < kTimes; ++i) {
+      File f = File::create(directory_ / fmt::format("written-{}.h5", i));
+      Dataset d = f.create_dataset<float>("y", {3000});
+      d.write(0, 3000, std::span(values));
+      d.seal();
+    }
+  });
+  for (int i = 0; i < kTimes; ++i) {
+    const Dataset x = File::open(path_).dataset("x");
+    EXPECT_EQ(x.read_all<double>(), std::vector<double>(values.begin(), values.end()));
+  }
 }
 
 TEST_F(Hdf5File, RefusesRowsThatAreNotThere) {

@@ -105,6 +105,24 @@ TEST(Probe, AsksAnotherWorkerBeforeItRefuses) {
   EXPECT_NO_THROW(probe("a.h5", complain));
 }
 
+TEST(Probe, TriesAFileAheadOfItsTurn) {
+  const auto tried = [](const std::string& path, std::uint64_t, std::uint64_t) { test::write_file(path, "tried"); };
+  const auto complain = [](const std::string& path, std::uint64_t, std::uint64_t) {
+    fail(ExitCode::bad_data, "{}: bad", path);
+  };
+  const TemporaryDirectory directory;
+  probe_soon("a.h5", complain);
+  probe(directory / "b", tried);  // which comes between
+  EXPECT_EQ(test::read_file(directory / "b"), "tried");
+  expect_error(ExitCode::bad_data, {"a.h5: bad"}, [&] { probe("a.h5", complain); });
+  probe_soon(directory / "c", tried);
+  probe(directory / "c", tried);
+  EXPECT_EQ(test::read_file(directory / "c"), "tried");
+  test::write_file(directory / "c", "");
+  probe(directory / "c", tried);  // once more, since the answer has been used
+  EXPECT_EQ(test::read_file(directory / "c"), "tried");
+}
+
 TEST(Probe, SaysNothingOfTheFileIfItIsKilled) {
   const auto killed = [](const std::string&, std::uint64_t, std::uint64_t) { raise(SIGKILL); };
   expect_error(ExitCode::io, {"a.h5: ", "has been killed"}, [&] { probe("a.h5", killed); });

@@ -1,8 +1,10 @@
 """Shards that do not fit each other or the job, and updates that are not finite; and that all ranks leave alike."""
 
 import itertools
+import json
 import shutil
 
+import h5py
 import numpy as np
 
 import support
@@ -67,8 +69,8 @@ class Misfits(Faults):
                 where = f'cd {self.folder}/{name}/"${{OMPI_COMM_WORLD_RANK:-$PMIX_RANK}}" && exec "$@"'
                 ended = support.Started("train", *words, ranks=3, wrapper=["sh", "-c", where, "sh"]).wait()
                 self.assertEqual(ended.code, support.BAD_DATA, str(ended))
-                self.assertIn(f"shard.h5: expected {WIDTH} features and {CLASSES} classes as before, found "
-                              f"{other['width']} features", ended.err)
+                self.assertIn(f"shard.h5 does not fit the other shards: {other['width']} features and there {WIDTH}",
+                              ended.err)
                 self.assertFalse((self.folder / f"run-{name}").exists())
 
     def test_a_rank_with_other_options(self):
@@ -145,6 +147,62 @@ class Misfits(Faults):
                     ended = self.run_on_whole("run", ranks, support.BAD_DATA, **{"data.skip-bad": "on"})
                     self.assertRegex(ended.diagnostics[0], f"{option}: expected an example that is not bad in .*, found none")
                     self.assertFalse((self.folder / "run").exists())
+
+
+class Foreign(Faults):
+    """Shards by other programs that are as good as those of this one."""
+
+    def test_numbers_of_any_type(self):
+        """They train as the float32 or int32 that they stand for, on any number of ranks, in memory or read ahead."""
+        draw = np.random.default_rng(2)
+        features, labels = draw.integers(0, 100, (ROWS, WIDTH)), draw.integers(0, CLASSES, ROWS)
+        digests = {}
+        for number, (x, y) in enumerate((("f4", "i4"), ("f8", "f8"), ("f2", "u1"), (">f4", ">f4"), ("i1", ">i2"), ("u2", "i8"))):
+            shards = self.folder / f"shards-{number}"
+            shards.mkdir()
+            with h5py.File(shards / "shard-0.h5", "w") as f:
+                f.attrs.update(format="fedmpi-shard", version=1, task="classification")
+                f["features"], f["labels"] = features.astype(x), labels.astype(y)
+                f["clients/offsets"] = np.concatenate([[0], np.cumsum(SIZES)])
+            for ranks, memory in ((0, 0), (3, 1)):
+                run = f"run-{number}-{ranks}"
+                digests[x, ranks] = self.train(run, {"data.shards": shards, "federation.rounds": 2, "client.lr": 1e-4,
+                                                     "data.memory": memory}, ranks).sha256
+            said = json.loads(self.fedmpi("inspect", shards / "shard-0.h5", "--json").out)["features"]["type"]
+            self.assertEqual(said, {">": "float32 big-endian"}.get(x[0], np.dtype(x).name))
+        self.assertEqual(len(set(digests.values())), 1, digests)
+
+    def test_a_number_that_float32_cannot_hold(self):
+        x, y, _ = support.read_shard(self.whole / VICTIM)
+        x = x.astype("f8")
+        x[70, 2] = 1e300
+        support.write_shard(self.whole / VICTIM, x, y, SIZES, classes=CLASSES)
+        for ranks in (0, 3):
+            ended = self.run_on_whole("run", ranks, support.BAD_DATA)
+            self.assertIn("shard-1.h5: row 70: expected finite features that float32 can hold, found 1e+300 in feature 2",
+                          ended.err)
+        self.assertIn("1 bad rows dropped", self.run_on_whole("run", 3, **{"data.skip-bad": "on"}).err)
+
+    def test_labels_of_which_one_file_has_0_alone(self):
+        for name, labels in (("shard-0.h5", [0, 1, 2]), ("shard-1.h5", [0, 0, 0])):
+            with h5py.File(self.whole / "shards" / name, "w") as f:
+                f.attrs.update(format="fedmpi-shard", version=1, task="classification")
+                f["features"], f["labels"] = np.ones((3, WIDTH), "f4"), np.array(labels, "i4")
+        for ranks in (0, 3):
+            ended = self.run_on_whole(f"run-{ranks}", ranks)
+            self.assertEqual(ended.code, support.DONE)
+        inspected = json.loads(self.fedmpi("inspect", self.whole / "shards/shard-1.h5", "--json").out)
+        self.assertEqual(inspected["label_counts"], [3])
+
+    def test_a_client_without_examples(self):
+        path = self.whole / "shards/shard-1.h5"
+        put("clients/offsets", 1, 0)(path)
+        ended = self.run_on_whole("run", 3, support.BAD_DATA)
+        self.assertIn("client 'shard-1-client-0': expected at least one example, found none; --data.skip-bad on leaves",
+                      ended.err)
+        for ranks in (0, 3):
+            ended = self.run_on_whole(f"run-{ranks}", ranks, **{"data.skip-bad": "on"})
+            self.assertIn("1 client without examples left out", ended.err)
 
 
 class BadUpdates(Faults):
