@@ -91,7 +91,7 @@ std::size_t largest_bytes(const Dataset& clients) {
 }  // namespace
 
 Dataset load(std::span<const Part> parts, const Schema& schema, bool skip_bad, Budget budget, Dataset* beside) {
-  Opener shard_of(schema);
+  Opener shard_of(schema, parts);
   std::size_t total = 0, largest = 0;
   for (const Part& part : budget.bytes > 0 ? parts : parts.first(0)) {
     const Shard& shard = shard_of(part);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/plural.hpp"
+#include "base/saturated.hpp"
 #include "client/algorithm.hpp"
 #include "federation/cohort.hpp"
 #include "federation/evaluation.hpp"
@@ -108,8 +109,7 @@ std::string describe_plan(mpi::Communicator& comm, const mpi::Cluster& cluster, 
       "memory       about {} on the largest rank\n"
       "checkpoint   about {}{} in {}\n",
       counted(roster.clients, "client"), counted(roster.examples, "example"), counted(roster.files.size(), "file"),
-      roster.dropped > 0 ? fmt::format(", {} dropped", counted(roster.dropped, "bad row")) : "",
-      describe_test(config, roster), counted(p, "participant"), least, most,
+      left_out(roster), describe_test(config, roster), counted(p, "participant"), least, most,
       counted(config.federation.threads, "thread"), config.model.kind, d,
       config.federation.sampling == "poisson" ? "about " : "", cohort, roster.clients, config.federation.sampling,
       static_cast<std::uint64_t>(config.federation.cohort) > roster.clients ? "; there are no more" : "",
