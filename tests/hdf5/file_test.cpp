@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "support/expect_error.hpp"
@@ -209,6 +212,17 @@ TEST_F(Hdf5File, SaysWhichDatasetIsNotAsExpected) {
   expect_error(ExitCode::bad_data, {path_, "group", "another kind"}, [&] { file.dataset("group"); });
   expect_error(ExitCode::bad_data, {path_, "names", "numbers"}, [&] { file.dataset("names").read_all<float>(); });
   expect_error(ExitCode::bad_data, {path_, "x", "strings"}, [&] { file.dataset("x").read_strings(0, 1); });
+}
+
+// Also where the library is one that was built for threads.
+TEST_F(Hdf5File, WaitsForWhoeverIsInTheLibrary) {
+  written([](File& f) { f.set_number("x", 1); });
+  std::optional<Exclusive> alone(std::in_place);
+  auto number = std::async(std::launch::async, [&] { return File::open(path_).number("x"); });
+  EXPECT_EQ(number.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  EXPECT_EQ(File::open(path_).number("x"), 1.0) << "by the same thread";
+  alone.reset();
+  EXPECT_EQ(number.get(), 1.0);
 }
 
 // A participant writes while its prefetcher reads.
