@@ -21,8 +21,8 @@ struct Schema {
   FeatureType type = FeatureType::float32;
   float scale = 1.0F, offset = 0.0F;  // feature = stored · scale + offset; stored is uint8
   // What the numbers mean; empty where the file does not say.
-  std::vector<std::string> columns;      // a name for each feature
-  std::vector<std::string> label_names;  // a name for each class, or for each target
+  std::vector<std::string> columns = {};      // a name for each feature
+  std::vector<std::string> label_names = {};  // a name for each class, or for each target
 
   std::size_t features() const;       // numbers per example; Error(bad_data) where those of one outgrow 2^61
   std::size_t row_bytes() const;      // stored bytes of one example's features

@@ -203,7 +203,7 @@ TEST(Config, RefusesWhatTheChoiceMadeDoesNotRead) {
 
 TEST(Config, SaysWhereWhatIsNotReadWasGiven) {
   Config c = parsed("[data]\nshards = s\n[client]\nalgorithm = fedsgd\nmomentum = 0.5\n");
-  expect_error(ExitCode::usage, {"job.ini:5: client.momentum: client.algorithm fedsgd does not read it; fedavg does"},
+  expect_error(ExitCode::usage, {"job.ini:5: client.momentum: client.algorithm fedsgd does not read it; fedavg, fedprox do"},
                [&] { c.check(); });
   c.apply({"--client.algorithm", "fedavg"});
   EXPECT_NO_THROW(c.check());
@@ -240,7 +240,7 @@ TEST(Config, HelpNamesEveryOption) {
   Config c;
   const std::string help = Config::help();
   for (const Option& option : c.options()) EXPECT_NE(help.find("--" + option.name + " "), std::string::npos);
-  EXPECT_NE(help.find("momentum of the local steps [0]; read by fedavg\n"), std::string::npos);
+  EXPECT_NE(help.find("momentum of the local steps [0]; read by fedavg, fedprox\n"), std::string::npos);
 }
 
 TEST(Config, HelpOfAChoiceHasWhatItReads) {

@@ -83,7 +83,7 @@ class Usage(support.WholeRun):
             "patience without a test shard": (["--stop.patience", "3"], "data.test"),
             "a gradient's tolerance without gradients": (["--stop.gradient-tolerance", "1"], "fedsgd"),
             "what FedSGD has none of": (["--client.algorithm", "fedsgd", "--client.momentum", "0.5"],
-                                        "client.momentum: client.algorithm fedsgd does not read it; fedavg does"),
+                                        "client.momentum: client.algorithm fedsgd does not read it; fedavg, fedprox do"),
             "layers of a regression": (["--model.hidden", "20"], "model.hidden: model.kind softmax does not read it; mlp does"),
             "weights of a median": (["--aggregate.kind", "median", "--aggregate.weights", "equal"],
                                     "aggregate.weights: aggregate.kind median does not .*; mean, float-mean do"),
