@@ -78,10 +78,10 @@ int run(mpi::Communicator& comm, const Arguments& a) {
   mpi::collectively(comm, [&] { check_fit(saved.schema, roster.schema, a); });
 
   ThreadPool pool(a.threads);
-  mpi::Cluster cluster(comm, true);
+  const auto cluster = mpi::make_cluster(comm, true);
   federation::Evaluator evaluator(*model, roster, pool, true);
   evaluator.measure(saved.parameters);
-  const federation::ClientScore score = evaluator.merged(comm, cluster).clients;
+  const federation::ClientScore score = evaluator.merged(comm, *cluster).clients;
   if (!comm.is_root()) return 0;
   const std::string metric = checkpoint::metric_name(saved.schema.task);
   fmt::print(

@@ -88,7 +88,8 @@ double peak_since() {
 
 // A participant with so many clients, as `fedmpi train` would hold it, and what it cost.
 struct Participant {
-  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory) : cluster(comm, true) {
+  Participant(mpi::Communicator& comm, std::uint64_t clients, const std::string& directory)
+      : cluster(mpi::make_cluster(comm, true)) {
     const std::string path = directory + "/shard-" + std::to_string(clients) + ".h5";
     if (!std::filesystem::exists(path)) write_shard(path, clients);
     config.data.shards = path;
@@ -101,7 +102,7 @@ struct Participant {
     const auto start = std::chrono::steady_clock::now();
     roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
-    round = std::make_unique<federation::Round>(comm, cluster, config, roster, *model, pool);
+    round = std::make_unique<federation::Round>(comm, *cluster, config, roster, *model, pool);
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);
@@ -113,7 +114,7 @@ struct Participant {
   federation::Roster roster;
   std::unique_ptr<model::Model> model;
   ThreadPool pool{1};
-  mpi::Cluster cluster;
+  std::unique_ptr<mpi::Cluster> cluster;
   std::unique_ptr<federation::Round> round;
   Vector parameters;
   std::uint64_t number = 0;                          // of the last round: no two have the same cohort
@@ -144,7 +145,7 @@ void round_of_100(benchmark::State& state, mpi::Communicator& comm, const std::s
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   std::string directory = (std::filesystem::temp_directory_path() / "fedmpi-clients-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return 74;
   Participants participants;  // they use the session's communicator

@@ -81,7 +81,8 @@ bool trains(const mpi::Communicator& comm) { return comm.size() == 1 || !comm.is
 // One update of each participant, or as many as FEDMPI_BENCH_UPDATES says; `kind` is an aggregator.
 void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& kind, bool shared_memory) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  mpi::Cluster cluster(comm, shared_memory);
+  const auto made = mpi::make_cluster(comm, shared_memory);
+  mpi::Cluster& cluster = *made;
   const std::int64_t updates = asked_for("FEDMPI_BENCH_UPDATES", 1);
   const double weight = 1.0 / static_cast<double>(updates * std::max(1, comm.size() - 1));
   const auto exchange =
@@ -117,7 +118,8 @@ void ours(benchmark::State& state, mpi::Communicator& comm, const std::string& k
 // Weights and updates read where they lie, the updates by rank 0, and nothing else.
 void handover(benchmark::State& state, mpi::Communicator& comm) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  mpi::Cluster cluster(comm, true);
+  const auto made = mpi::make_cluster(comm, true);
+  mpi::Cluster& cluster = *made;
   const mpi::Shared<float> weights(cluster, comm.is_root() ? d : 0), update(cluster, trains(comm) ? d : 0);
   timed(
       state, comm,
@@ -139,7 +141,8 @@ void handover(benchmark::State& state, mpi::Communicator& comm) {
 // the updates, in float32 and each its share of the places, and rank 0 reads the sum.
 void shared_additions(benchmark::State& state, mpi::Communicator& comm) {
   const std::size_t d = static_cast<std::size_t>(state.range(0));
-  mpi::Cluster cluster(comm, true);
+  const auto made = mpi::make_cluster(comm, true);
+  mpi::Cluster& cluster = *made;
   const mpi::Shared<float> weights(cluster, comm.is_root() ? d : 0), update(cluster, trains(comm) ? d : 0);
   const mpi::Shared<float> sum(cluster, comm.is_root() ? d : 0);
   const int members = cluster.members();
@@ -274,7 +277,7 @@ void exact_by_participant(benchmark::State& state, mpi::Communicator& comm) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   mpi::Communicator& comm = session.world();
   std::vector<std::int64_t> sizes = {7'850, 100'000, 1'000'000, 10'000'000};
   if (const std::int64_t asked = asked_for("FEDMPI_BENCH_PARAMETERS", 0)) sizes = {asked};

@@ -96,8 +96,8 @@ void train(benchmark::State& state, mpi::Communicator& comm, const Work& work, s
 void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& work, std::int64_t batch) {
   Setting s(comm, work, batch);
   ThreadPool pool(1);
-  mpi::Cluster cluster(comm, true);
-  federation::Round round(comm, cluster, s.config, s.roster, *s.model, pool);
+  const auto cluster = mpi::make_cluster(comm, true);
+  federation::Round round(comm, *cluster, s.config, s.roster, *s.model, pool);
   std::uint64_t number = 0;
   int exponent = 42;
   for (auto _ : state) {
@@ -112,7 +112,7 @@ void whole_round(benchmark::State& state, mpi::Communicator& comm, const Work& w
 }  // namespace
 
 int main(int argc, char** argv) {
-  mpi::Session session(argc, argv);
+  mpi::Session session(argc, argv, {.owns_process = true});
   struct Row {
     const char* name;
     void (*run)(benchmark::State&, mpi::Communicator&, const Work&, std::int64_t);

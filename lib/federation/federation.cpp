@@ -44,7 +44,9 @@ class Federation {
       : comm_(comm),
         config_(config),
         roster_(checked(comm, config)),
-        cluster_(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive}),
+        owned_cluster_(
+            mpi::make_cluster(comm, config.run.shared_memory, {config.federation.deadline, config.federation.survive})),
+        cluster_(*owned_cluster_),
         model_(make_model()),
         pool_(participant_index(comm) < 0 ? 1 : static_cast<std::size_t>(config.federation.threads)),
         evaluator_(*model_, roster_, pool_, config.eval.clients),
@@ -99,7 +101,6 @@ class Federation {
   }
 
   static Roster checked(mpi::Communicator& comm, const Config& config) {
-    catch_preemption();
     if (comm.lifeline() != nullptr) comm.lifeline()->give_signs_of_life(config.federation.deadline);
     mpi::collectively(comm, [&] { config.check(); });
     check_agreement(comm, config);
@@ -307,7 +308,8 @@ class Federation {
   mpi::Communicator& comm_;
   const Config& config_;
   Roster roster_;
-  mpi::Cluster cluster_;
+  std::unique_ptr<mpi::Cluster> owned_cluster_;
+  mpi::Cluster& cluster_;
   std::unique_ptr<model::Model> model_;
   ThreadPool pool_;
   Evaluator evaluator_;

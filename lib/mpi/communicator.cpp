@@ -125,15 +125,15 @@ void Communicator::all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_
   }
 }
 
-void Communicator::all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where) {
+void Communicator::all_merge(std::span<std::byte> value, MPI_User_function* merge, Where where) {
   if (size_ == 1) return;
   MPI_Datatype type;
   MPI_Op op;
-  check(MPI_Type_contiguous(static_cast<int>(bytes), MPI_BYTE, &type), "MPI_Type_contiguous", where);
+  check(MPI_Type_contiguous(static_cast<int>(value.size()), MPI_BYTE, &type), "MPI_Type_contiguous", where);
   check(MPI_Type_commit(&type), "MPI_Type_commit", where);
   check(MPI_Op_create(merge, 1, &op), "MPI_Op_create", where);
   MPI_Request request;
-  check(MPI_Iallreduce(MPI_IN_PLACE, data, 1, type, op, comm_, &request), "MPI_Iallreduce", where);
+  check(MPI_Iallreduce(MPI_IN_PLACE, value.data(), 1, type, op, comm_, &request), "MPI_Iallreduce", where);
   wait(request, "MPI_Iallreduce", where);
   MPI_Op_free(&op);
   MPI_Type_free(&type);

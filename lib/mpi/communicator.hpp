@@ -11,7 +11,10 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
+
+#include "mpi/traffic.hpp"
 
 namespace fedmpi::mpi {
 
@@ -68,22 +71,31 @@ class Communicator {
   bool abandoned() const { return abandoned_; }
   std::optional<int> end_job_with() const { return end_job_with_; }
 
+  // On rank 0: the bytes of vectors that were broadcast, reduced to rank 0 or gathered into a given buffer since this
+  // was last asked. What else ranks tell one another is small, and not counted.
+  Traffic take_traffic() { return std::exchange(traffic_, {}); }
+
   // From rank 0 to all, in place.
   template <class T>
   void broadcast(std::span<T> values, Where where = Where::current()) {
+    if (is_root()) traffic_.down += bytes_of_others(values.size_bytes());
     broadcast(values.data(), values.size(), type_of<T>(), where);
   }
   // A plain struct from rank 0 to all.
   template <class T>
   void broadcast_struct(T& value, Where where = Where::current()) {
     static_assert(std::is_trivially_copyable_v<T>);
-    broadcast(&value, sizeof(T), MPI_BYTE, where);
+    broadcast_bytes(std::as_writable_bytes(std::span(&value, 1)), where);
+  }
+  void broadcast_bytes(std::span<std::byte> value, Where where = Where::current()) {
+    broadcast(value.data(), value.size(), MPI_BYTE, where);
   }
   void broadcast(std::string& text, Where where = Where::current());
 
   // Element-wise sum over the ranks, in place on rank 0; elsewhere `values` is left as it is.
   template <class T>
   void reduce_sum(std::span<T> values, Where where = Where::current()) {
+    if (is_root()) traffic_.up += bytes_of_others(values.size_bytes());
     reduce(values.data(), values.size(), type_of<T>(), MPI_SUM, where);
   }
 
@@ -115,8 +127,9 @@ class Communicator {
   template <class T, void (*merge)(T&, const T&)>
   void all_merge(T& value, Where where = Where::current()) {
     static_assert(std::is_trivially_copyable_v<T>);
-    all_merge(&value, sizeof(T), &merge_elements<T, merge>, where);
+    all_merge(std::as_writable_bytes(std::span(&value, 1)), &merge_elements<T, merge>, where);
   }
+  void all_merge(std::span<std::byte> value, MPI_User_function* merge, Where where = Where::current());
 
   // Every rank's values, one rank after the other, on rank 0 (elsewhere: nothing).
   template <class T>
@@ -133,6 +146,8 @@ class Communicator {
   template <class T>
   void gather(std::span<const T> values, std::span<T> all, const std::vector<int>& counts,
               Where where = Where::current()) {
+    for (std::size_t r = 1; is_root() && r < counts.size(); ++r)
+      traffic_.up += static_cast<std::size_t>(counts[r]) * sizeof(T);
     gather(values.data(), values.size(), type_of<T>(), all.data(), counts, where);
   }
 
@@ -149,7 +164,7 @@ class Communicator {
   MPI_Request expect(void* data, std::size_t n, MPI_Datatype type, int from, Where where);
   void complete(MPI_Request& message, Where where) const;
   void all_reduce(void* data, std::size_t n, MPI_Datatype type, MPI_Op op, Where where);
-  void all_merge(void* data, std::size_t bytes, MPI_User_function* merge, Where where);
+  std::uint64_t bytes_of_others(std::size_t bytes) const { return static_cast<std::uint64_t>(size_ - 1) * bytes; }
   void gather(const void* data, std::size_t n, MPI_Datatype type, void* all, const std::vector<int>& counts,
               Where where);
   std::vector<int> gather_counts(std::size_t n, Where where);
@@ -166,6 +181,7 @@ class Communicator {
   Lifeline* lifeline_ = nullptr;
   bool abandoned_ = false;
   std::optional<int> end_job_with_;
+  Traffic traffic_;
 };
 
 // Runs `work`, which makes no MPI call, on every rank. If it throws Error anywhere, every rank throws one

@@ -11,8 +11,6 @@ namespace fedmpi::mpi {
 
 namespace {
 
-constexpr double kTimeToAnswer = 1.0;  // at most, in seconds: ranks that wait look for a call many times as often
-
 MPI_Request receive(int from, int tag, MPI_Comm comm) {
   MPI_Request request;
   MPI_Irecv(nullptr, 0, MPI_BYTE, from, tag, comm, &request);
@@ -32,7 +30,7 @@ void send(int to, int tag, MPI_Comm comm) {
 
 }  // namespace
 
-RollCall::RollCall(const Communicator& comm, double deadline) : comm_(comm.handle()), deadline_(deadline) {
+RollCall::RollCall(const Communicator& comm, Times times) : comm_(comm.handle()), times_(times) {
   if (!comm_.is_root()) called_ = receive(0, kCall, comm_.handle());
 }
 
@@ -43,7 +41,7 @@ RollCall::~RollCall() {
 void RollCall::meanwhile(Polling& waiting) {
   if (!comm_.is_root())
     answer();
-  else if (waiting.seconds() > deadline_)
+  else if (waiting.seconds() > times_.deadline)
     call(waiting);
 }
 
@@ -62,7 +60,6 @@ void RollCall::call(Polling& waiting) {
     send(r, kCall, comm_.handle());
   }
   Polling polling;
-  const double time = std::clamp(deadline_, 0.1, kTimeToAnswer);
   std::vector<int> silent;
   do {
     polling.pause();
@@ -72,11 +69,11 @@ void RollCall::call(Polling& waiting) {
       MPI_Test(&answers[i], &here, MPI_STATUS_IGNORE);
       if (here == 0) silent.push_back(static_cast<int>(i) + 1);
     }
-  } while (!silent.empty() && polling.seconds() < time);
+  } while (!silent.empty() && polling.seconds() < times_.answer);
   for (const int rank : silent) give_up(answers[static_cast<std::size_t>(rank) - 1]);
   if (!silent.empty())
     fail(ExitCode::stopped, "no answer from rank {} for {:g} s (federation.deadline)", fmt::join(silent, ", "),
-         deadline_);
+         times_.deadline);
   waiting = {};
 }
 

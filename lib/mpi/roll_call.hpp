@@ -11,8 +11,12 @@ namespace fedmpi::mpi {
 
 class RollCall {
  public:
-  // On all ranks together. `deadline` in seconds, above 0.
-  RollCall(const Communicator& comm, double deadline);
+  struct Times {          // in seconds
+    double deadline;      // above 0
+    double answer = 1.0;  // at most, for a rank to answer: one that waits looks for a call many times a second
+  };
+
+  RollCall(const Communicator& comm, Times times);  // on all ranks together
   ~RollCall();
   RollCall(const RollCall&) = delete;
   RollCall& operator=(const RollCall&) = delete;
@@ -27,7 +31,7 @@ class RollCall {
   void call(Polling& waiting);
 
   Communicator comm_;
-  double deadline_;
+  Times times_;
   MPI_Request called_ = MPI_REQUEST_NULL;
 };
 

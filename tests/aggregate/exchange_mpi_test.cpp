@@ -56,8 +56,9 @@ constexpr std::array kRanksPerNode = {kOneNode, 1, 2, 3};
 
 struct Exchanging {
   Exchanging(const Kind& kind, std::size_t parameters, int ranks_per_node, std::size_t threads = 3)
-      : cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr, {}),
-        exchange(make_exchange(kind, parameters, {comm, cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {}
+      : cluster(mpi::make_cluster(comm, ranks_per_node > 1 ? node(ranks_per_node) : nullptr)),
+        exchange(make_exchange(kind, parameters, {comm, *cluster, comm.size() == 1 || !comm.is_root() ? threads : 0})) {
+  }
 
   // What the clients listed deliver, on rank 0.
   Vector delivered(const Cohort& cohort, const std::vector<std::size_t>& listed, double correction = 1.0,
@@ -74,10 +75,10 @@ struct Exchanging {
       exchange->take(thread, cohort.weight(mine[i]), largest_magnitude(update));
     });
     std::uint64_t agreed = mine.size();
-    cluster.all_merge<std::uint64_t, add>(agreed);
+    cluster->all_merge<std::uint64_t, add>(agreed);
     if (comm.rank() == late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const std::span<const float> result = exchange->deliver(correction);
-    cluster.release();
+    cluster->release();
     return {result.begin(), result.end()};
   }
   static void add(std::uint64_t& into, const std::uint64_t& from) { into += from; }
@@ -91,7 +92,7 @@ struct Exchanging {
   }
 
   mpi::Communicator comm{MPI_COMM_WORLD};
-  mpi::Cluster cluster;
+  std::unique_ptr<mpi::Cluster> cluster;
   std::unique_ptr<Exchange> exchange;
   int late = -1;  // this rank comes to the exchange when the others have left it
 };
@@ -167,7 +168,7 @@ TEST(ExactExchange, HasTheBitsOfASerialSum) {
   }
 }
 
-// What goes from node to node in blocks: the sums of all, or of one; of two nodes the only update, of either.
+// What goes from node to node in blocks: the sums of all, or of one, also of one update alone.
 TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
   for (const Kind& kind : kinds())
     if (kind.need == Need::exact_sum)
@@ -176,7 +177,7 @@ TEST(ExactExchange, HasTheBitsOfASerialSumInBlocks) {
         expect_bits_of_a_serial_sum(kind, cohort, std::array{1, 2, 3});
 }
 
-// On a node that has one update only, nobody adds up; a member that finds out late must not find the next round's.
+// A member that comes to the sum late must not find the next round's updates.
 TEST(ExactExchange, WaitsForALateMember) {
   for (const Kind& kind : kinds()) {
     if (kind.need != Need::exact_sum) continue;

@@ -58,10 +58,10 @@ Scores scores_of(mpi::Communicator& comm, const data::Schema& schema, std::size_
   const Vector parameters = test::random_vector(model->layout().size());
   const Roster roster = roster_for(comm, schema);
   ThreadPool pool(threads);
-  mpi::Cluster cluster(comm, comm.size() % 2 == 0);
+  const auto cluster = mpi::make_cluster(comm, comm.size() % 2 == 0);
   Evaluator evaluator(*model, roster, pool, true);
   evaluator.measure(parameters);
-  return evaluator.merged(comm, cluster);
+  return evaluator.merged(comm, *cluster);
 }
 
 // Example by example, in one place.
@@ -94,10 +94,10 @@ TEST(Evaluation, OfAModelWhoseOutputsOverflowIsInfinite) {
   for (std::size_t j = 0; j < parameters.size(); ++j) parameters[j] = j % 2 == 0 ? 3e38F : -3e38F;
   const Roster roster = roster_for(comm, schema);
   ThreadPool pool(2);
-  mpi::Cluster cluster(comm, true);
+  const auto cluster = mpi::make_cluster(comm, true);
   Evaluator evaluator(*model, roster, pool, true);
   evaluator.measure(parameters);
-  const Scores scores = evaluator.merged(comm, cluster);
+  const Scores scores = evaluator.merged(comm, *cluster);
   if (!comm.is_root()) return;
   for (const double value : {scores.test.loss, scores.test.metric, scores.clients.overall.loss, scores.clients.mean,
                              scores.clients.p90, scores.clients.worst})
