@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "commands.hpp"
+#include "descriptors.hpp"
 #include "progress.hpp"
 
 namespace {
@@ -52,6 +53,7 @@ int run(int argc, char** argv) {
 // Errors that all ranks agree on are printed by the command itself; what arrives here is of one process
 // alone.
 int main(int argc, char** argv) {
+  app::fill_closed_descriptors();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   try {
     const int code = run(argc, argv);
