@@ -108,8 +108,8 @@ struct Participant {
     roster = federation::assemble(comm, path, false);
     model = model::make(config.model, roster.schema);
     algorithm = client::make(*model, config.client);
-    round = std::make_unique<federation::Round>(comm, *cluster, config, roster, *model, std::span<const float>(), *algorithm, states,
-                                                 pool);
+    round = std::make_unique<federation::Round>(comm, *cluster, config, roster, *model, std::span<const float>(),
+                                                *algorithm, states, pool);
     start_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double data = static_cast<double>(clients * (schema().row_bytes() + sizeof(std::int32_t)));
     overhead = (held() - held_before - data) / static_cast<double>(clients);

@@ -23,7 +23,7 @@ struct Batch {
   // Classification: size; of tokens: size × length, as these lie. A label of -1 does not count. Regression: empty.
   std::span<const std::int32_t> labels{};
   ConstMatrixView targets{nullptr, 0, 0};  // regression: targets × size
-  std::span<const BatchInput> inputs{};         // beside the features, in the order that all examples have them
+  std::span<const BatchInput> inputs{};    // beside the features, in the order that all examples have them
   std::size_t size = 0;                    // examples
   std::size_t length = 1;                  // positions of each: 1 but for text
 };

@@ -107,6 +107,9 @@ std::vector<Header> read_headers(mpi::Communicator& comm, const Roster& roster,
       if (!roster.seats.is_participant(owners[f])) continue;
       try {
         const auto shard = Shard::open(roster.files[f]);
+        const auto next = std::find_if(owners.begin() + static_cast<std::ptrdiff_t>(f) + 1, owners.end(),
+                                       [&](std::uint64_t owner) { return roster.seats.is_participant(owner); });
+        if (next != owners.end()) Shard::open_soon(roster.files[static_cast<std::size_t>(next - owners.begin())]);
         mine.push_back(header_of(*shard, f));
         opened.add(f, *shard);
       } catch (const Error& error) {
