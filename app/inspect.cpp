@@ -76,7 +76,10 @@ ordered_json describe_checkpoint(const std::string& path) {
       square += double{c.parameters[i]} * double{c.parameters[i]};
     j["model"][t.layer + "/" + t.name] = {{"shape", t.shape}, {"norm", std::sqrt(square)}};
   }
-  for (const auto& [name, values] : c.states) j["states"][name] = values.size();
+  for (const auto& [name, values] : c.states) {  // "server/velocity"
+    const auto slash = name.find('/');
+    j[name.substr(0, slash)][name.substr(slash + 1)] = values.size();
+  }
   if (c.client_states.clients > 0) j["clients_that_keep_something"] = c.client_states.clients;
   const checkpoint::Row& last = c.history.back();
   const std::string metric = checkpoint::metric_name(c.schema.task);

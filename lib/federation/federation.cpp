@@ -88,6 +88,7 @@ class Federation {
       if (coordinator_) coordinator_->begin();
     });
     kept_.begin(coordinator_ ? coordinator_->round() : 0);
+    cluster_.take_traffic();  // of what was before the rounds
     cluster_.rounds_begin();
     for (;;) {
       Order order = first_order();

@@ -123,7 +123,7 @@ class Checkpoints(support.WholeRun):
     def test_attributes_and_shapes(self):
         with h5py.File(self.checkpoint) as f:
             self.assertEqual(f.attrs["format"].decode(), "fedmpi-checkpoint")
-            self.assertEqual((f.attrs["version"], f.attrs["round"], f.attrs["seed"]), (2, 4, 77))
+            self.assertEqual((f.attrs["version"], f.attrs["round"], f.attrs["seed"]), (3, 4, 77))
             self.assertIn("hidden = 20,10", f.attrs["config"].decode())
             self.assertTrue(f.attrs["git_revision"])
             shapes = {f"{layer}/{name}": d.shape for layer, group in f["model"].items() for name, d in group.items()}
@@ -160,7 +160,16 @@ class Checkpoints(support.WholeRun):
         self.assertEqual(frame["clients"].tolist(), [0, 3, 3, 3, 3])
         self.assertEqual(frame["test_accuracy"].notna().tolist(), [True, False, True, False, True])
         self.assertTrue(frame["train_loss"][1:].notna().all())
-        self.assertTrue((frame["bytes_up"][1:] > frame["bytes_down"][1:]).all())
+        # Ranks that share memory hand nothing to MPI.
+        self.assertEqual((frame["bytes_up"].sum(), frame["bytes_down"].sum()), (0, 0))
+
+    def test_the_history_counts_what_is_handed_to_mpi(self):
+        self.train("messages", {"data.shards": self.shards, "model.kind": "softmax", "federation.rounds": 2,
+                                "run.shared-memory": "off"}, ranks=3)
+        parameters = support.flat(self.weights("messages")).size
+        rows = self.history("messages")[1:]
+        self.assertEqual([(r["bytes_down"], r["bytes_up"]) for r in rows],
+                         2 * [(2 * parameters * 4, 2 * parameters * 8)])
 
     def test_history_csv_has_the_same_table(self):
         frame = pd.DataFrame(h5py.File(self.checkpoint)["history"][:])

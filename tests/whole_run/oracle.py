@@ -88,3 +88,63 @@ def fedavg(weights, clients, rounds, lr, epochs, momentum=0.0, weight_decay=0.0,
             average = add(average, share, local)
         weights = average
     return weights
+
+
+# A method's step: from the global weights and what it keeps, to the weights after a round over all clients, each in
+# proportion to its examples. `kept` is a dictionary that lives as long as the run. METHODS has a function for every
+# tests/methods/NAME.ini, whose section [client] are its options `o`.
+
+def descend(weights, x, y, o, round_number, term, **model):
+    """Full-batch steps from `weights`, each along the gradient, weight decay and term(local) together."""
+    lr = o.get("lr", 0.1) * o.get("lr-decay", 1.0) ** round_number
+    local, velocity = weights, add(weights, -1.0, weights)
+    for _ in range(int(o.get("epochs", 1))):
+        g = add(add(gradient(local, x, y, **model), o.get("weight-decay", 0.0), local), 1.0, term(local))
+        velocity = add(g, o.get("momentum", 0.0), velocity)
+        local = add(local, -lr, velocity)
+    return add(local, -1.0, weights)
+
+
+def averaged(weights, clients, update):
+    """The mean over the clients of update(number, x, y), weighted by examples."""
+    total = sum(len(x) for x, _ in clients)
+    mean = add(weights, -1.0, weights)
+    for k, (x, y) in enumerate(clients):
+        mean = add(mean, len(x) / total, update(k, x, y))
+    return mean
+
+
+def fedavg_step(weights, clients, o, kept, round_number, **model):
+    zero = add(weights, -1.0, weights)
+    return add(weights, 1.0, averaged(
+        weights, clients, lambda k, x, y: descend(weights, x, y, o, round_number, lambda w: zero, **model)))
+
+
+def fedprox_step(weights, clients, o, kept, round_number, **model):
+    """Li et al. 2020: the term is mu (w - w0)."""
+    mu = o["proximal"]
+    zero = add(weights, -1.0, weights)
+    return add(weights, 1.0, averaged(weights, clients, lambda k, x, y: descend(
+        weights, x, y, o, round_number, lambda w: add(zero, mu, add(w, -1.0, weights)), **model)))
+
+
+def scaffold_step(weights, clients, o, kept, round_number, **model):
+    """Karimireddy et al. 2020, option II: the term is c - c_k."""
+    zero = add(weights, -1.0, weights)
+    server, own = kept.setdefault("server", zero), kept.setdefault("clients", [zero] * len(clients))
+    steps, lr = int(o["epochs"]), o["lr"] * o.get("lr-decay", 1.0) ** round_number
+    changes = {}
+
+    def update(k, x, y):
+        shift = add(server, -1.0, own[k])
+        delta = descend(weights, x, y, o, round_number, lambda w: shift, **model)
+        changes[k] = add(add(zero, -1.0, server), -1.0 / (steps * lr), delta)
+        return delta
+
+    mean = averaged(weights, clients, update)
+    kept["server"] = add(server, 1.0, averaged(weights, clients, lambda k, x, y: changes[k]))
+    kept["clients"] = [add(own[k], 1.0, changes[k]) for k in range(len(clients))]
+    return add(weights, 1.0, mean)
+
+
+METHODS = {"fedsgd": fedavg_step, "fedavg": fedavg_step, "fedprox": fedprox_step, "scaffold": scaffold_step}
